@@ -1,0 +1,1 @@
+"""Files, sample rates and the mel spectrogram."""

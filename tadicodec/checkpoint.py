@@ -1,0 +1,164 @@
+"""Model folders: config.json, model.safetensors, vocoder/model.safetensors, text_tokenizer/ (the published layout).
+
+Loading is strict: every tensor of the file is used and every tensor of the network is in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tadicodec.config import CodecConfig, read_config
+from tadicodec.errors import InputError
+
+# Tables the published files carry although they follow from the configuration.
+RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
+RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
+HUB_FILES = ["config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*"]
+
+
+def find_model(name: str | os.PathLike | None) -> Path:
+    """Folder of a model: None is the bundled one, an existing folder is itself, anything else a Hugging Face id.
+
+    Raises:
+        InputError: neither a model folder nor an id that can be fetched.
+    """
+    if name is None:
+        return Path(str(files("tadicodec"))) / "assets"
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder}: no config.json in this folder, so it is not a model")
+        return folder
+    if folder.exists() or str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+        raise InputError(f"{name}: no such model folder, and not a Hugging Face id such as amphion/TaDiCodec")
+    return fetch(str(name))
+
+
+def fetch(name: str) -> Path:
+    """Download (or find in the cache) a published model by its id; only called when the user named one."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{name}: cannot be fetched from the hub and is not in its cache ({reason})") from error
+
+
+def load_config(folder: Path) -> CodecConfig:
+    return read_config(folder / "config.json")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, without the recomputable ones.
+
+    Raises:
+        InputError: missing, truncated or not a safetensors file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; a model folder holds config.json, model.safetensors and vocoder/")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if not recomputed(name)]
+            return {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def recomputed(name: str) -> bool:
+    return name in RECOMPUTED or name.endswith(RECOMPUTED_ENDINGS)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a network from one safetensors file, strictly.
+
+    Raises:
+        InputError: a tensor is missing, left over, or of another shape; the message names the first.
+    """
+    tensors = read_tensors(path)
+    own = module.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in tensors]
+    problems += [f"{name} is not part of the model" for name in tensors if name not in own]
+    problems += [
+        f"{name} is {list(tensors[name].shape)}, the configuration says {list(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(f"{path}: does not fit its config.json: {problems[0]}{more}")
+    # Weights may be stored in half precision; the network decides what it computes in.
+    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=False)
+
+
+def vocoder_file(folder: Path) -> Path:
+    """The one safetensors file under vocoder/."""
+    found = sorted((folder / "vocoder").glob("*.safetensors"))
+    if len(found) != 1:
+        raise InputError(f"{folder / 'vocoder'}: holds {len(found)} safetensors files; a model has exactly one")
+    return found[0]
+
+
+def content_hash(module: nn.Module, prefixes: tuple[str, ...]) -> str:
+    """Hash of the tensors under these name prefixes, the same for every dtype that stores the same values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if name.startswith(prefixes):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_model(
+    folder: Path,
+    config: CodecConfig,
+    weights: dict[str, dict[str, Tensor]],
+    *,
+    tokenizer: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a model folder: `weights` maps file names within it ("model.safetensors") to their tensors.
+
+    The folder is built beside its destination and renamed into place, so a failure leaves nothing half-written.
+
+    Raises:
+        InputError: the destination exists (without overwrite) or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise InputError(f"{folder}: exists; choose another folder or overwrite it explicitly")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        for name, tensors in weights.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
+        (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+        if tokenizer is not None:
+            shutil.copytree(tokenizer, draft / "text_tokenizer")
+        draft.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Floating tensors in another precision (half for a smaller download)."""
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}

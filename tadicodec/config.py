@@ -1,0 +1,180 @@
+"""Model configuration: frozen dataclasses, read from and written as config.json in the published layout.
+
+The published file has the sections `preprocess`, `model.tadicodec` and `model.vocos`. Ours are the same sections with a
+few more keys (`name`, `text_tokenizer`, `inference`, and the fields below marked "ours"); published files lack them and
+get the default, which is what the published code does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tadicodec.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """Signal front end (facts: 24 kHz, 128 bins, 50 Hz)."""
+
+    sample_rate: int = 24000
+    n_fft: int = 1920
+    win_size: int = 1920
+    hop_size: int = 480
+    num_mels: int = 128
+    fmin: float = 0.0
+    fmax: float = 12000.0
+    mel_mean: float = -4.92
+    mel_var: float = 8.14
+
+    def __post_init__(self) -> None:
+        if self.mel_var <= 0 or self.hop_size <= 0 or self.n_fft < self.win_size:
+            raise InputError("config: preprocess needs mel_var > 0, hop_size > 0 and n_fft >= win_size")
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Encoder, quantizer and flow-matching decoder; defaults are the published full size."""
+
+    mel_dim: int = 128
+    hidden_size: int = 1024
+    encoder_num_layers: int = 8
+    decoder_num_layers: int = 16
+    num_heads: int = 16
+    intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
+    down_sample_factor: int = 8
+    vq_emb_dim: int = 14
+    vq_type: str = "bsq"
+    use_text_cond: bool = True
+    text_vocab_size: int = 32100
+    sigma: float = 1e-5
+    time_scheduler: str = "linear"
+    patch_size: int = 1  # ours; mel frames a decoder position covers
+    text_positions: str = "sequential"  # ours; "stretched" spreads text positions over the frames
+    ctc_layers: int = 0  # ours; blocks of the auxiliary CTC head on the quantized sequence (training only)
+
+    def __post_init__(self) -> None:
+        if self.vq_type != "bsq":
+            raise InputError(f"config: vq_type {self.vq_type!r} is not supported; this package implements 'bsq'")
+        if self.time_scheduler != "linear":
+            raise InputError(f"config: time_scheduler {self.time_scheduler!r} is not supported, only 'linear'")
+        if self.text_positions not in ("sequential", "stretched"):
+            raise InputError("config: text_positions is 'sequential' or 'stretched'")
+        if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
+            raise InputError("config: hidden_size must be an even multiple of num_heads")
+        if self.down_sample_factor % self.patch_size:
+            raise InputError("config: patch_size must divide down_sample_factor")
+
+    @property
+    def ffn_size(self) -> int:
+        return self.intermediate_size or 4 * self.hidden_size
+
+    @property
+    def codebook_size(self) -> int:
+        return 2**self.vq_emb_dim
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """Vocos; defaults are the published full size."""
+
+    input_channels: int = 128
+    dim: int = 1024
+    intermediate_dim: int = 4096
+    num_layers: int = 30
+    n_fft: int = 1920
+    hop_size: int = 480
+    padding: str = "same"
+
+    def __post_init__(self) -> None:
+        if self.padding != "same":
+            raise InputError(f"config: vocos padding {self.padding!r} is not supported, only 'same'")
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """What `decode` does when not told otherwise."""
+
+    steps: int = 32
+    guidance: float = 2.0
+    rescale: float = 0.75
+    max_text_tokens: int = 2048
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Everything config.json holds."""
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    name: str = ""
+    text_tokenizer: str = "folder"  # "folder": text_tokenizer/ beside the weights; "bytes": UTF-8 bytes
+
+    def __post_init__(self) -> None:
+        if self.text_tokenizer not in ("folder", "bytes"):
+            raise InputError("config: text_tokenizer is 'folder' or 'bytes'")
+        if not self.mel.num_mels == self.autoencoder.mel_dim == self.vocoder.input_channels:
+            raise InputError("config: num_mels, mel_dim and the vocoder's input_channels must agree")
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> CodecConfig:
+        """Read the published sections; keys this package does not know are training history and are passed over.
+
+        Raises:
+            InputError: a section is missing or holds a value of the wrong type or an unsupported choice.
+        """
+        try:
+            model = document["model"]
+            return cls(
+                mel=build(MelConfig, document["preprocess"]),
+                autoencoder=build(AutoencoderConfig, model["tadicodec"]),
+                vocoder=build(VocoderConfig, model.get("vocos", {})),
+                inference=build(InferenceConfig, document.get("inference", {})),
+                name=document.get("name", ""),
+                text_tokenizer=document.get("text_tokenizer", "folder"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"config.json is not a TaDiCodec configuration: {error!r}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "text_tokenizer": self.text_tokenizer,
+            "inference": asdict(self.inference),
+            "preprocess": asdict(self.mel),
+            "model": {"tadicodec": asdict(self.autoencoder), "vocos": asdict(self.vocoder)},
+        }
+
+
+def build(kind: type[T], values: dict[str, Any]) -> T:
+    """A dataclass from the keys of `values` that it knows, each checked against its default's type."""
+    known = {}
+    for item in fields(kind):  # type: ignore[arg-type]
+        if item.name not in values:
+            continue
+        value, kind_of_default = values[item.name], type(item.default)
+        if kind_of_default is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind_of_default:
+            raise InputError(f"config: {item.name} must be {kind_of_default.__name__}, not {value!r}")
+        known[item.name] = value
+    return kind(**known)
+
+
+COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
+
+
+def read_config(path: Path) -> CodecConfig:
+    """Read a config.json that may carry // comments, as the published ones do."""
+    text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
+    try:
+        return CodecConfig.from_dict(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error

@@ -1,0 +1,90 @@
+"""The whole codec network: mel to codes, and the decoder's view of codes, text and prompt.
+
+Module names are those of the published checkpoint, so its tensors load by name.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tadicodec.config import AutoencoderConfig
+from tadicodec.model import flow, quantizer
+from tadicodec.model.decoder import Decoder
+from tadicodec.model.encoder import Encoder
+from tadicodec.model.lengths import interpolate, valid
+
+
+class Autoencoder(nn.Module):
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.vq_in_linear = nn.Linear(config.hidden_size, config.vq_emb_dim)
+        self.vq_out_linear = nn.Linear(config.vq_emb_dim, config.hidden_size)
+        if config.use_text_cond:
+            self.text_emb = nn.Embedding(config.text_vocab_size, config.hidden_size)
+        self.decoder = Decoder(config)
+
+    # encode ---------------------------------------------------------------------------------------------------------
+
+    def latents(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """mel [B, F, 128] -> unit latents [B, F // 8, 14] before quantization."""
+        hidden = self.encoder(mel, lengths)
+        if lengths is None:
+            lengths = torch.full((mel.shape[0],), mel.shape[1], device=mel.device)
+        factor = self.config.down_sample_factor
+        pooled = interpolate(hidden, lengths, lengths // factor, mel.shape[1] // factor)
+        return F.normalize(self.vq_in_linear(pooled).float(), dim=-1)
+
+    def encode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """mel [B, F, 128], lengths [B] frames -> codes [B, F // 8] int64, zeros behind an item's own length."""
+        codes = quantizer.to_codes(self.latents(mel, lengths))
+        if lengths is None:
+            return codes
+        return codes * valid(lengths // self.config.down_sample_factor, codes.shape[1])
+
+    # decode ---------------------------------------------------------------------------------------------------------
+
+    def condition(self, quantized: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Quantized vectors [B, T, 14], lengths [B] tokens -> frame-rate condition [B, 8 T, H]."""
+        if lengths is None:
+            lengths = torch.full((quantized.shape[0],), quantized.shape[1], device=quantized.device)
+        factor = self.config.down_sample_factor
+        embedded = self.vq_out_linear(quantized.to(self.vq_out_linear.weight.dtype))
+        return interpolate(embedded, lengths, lengths * factor, quantized.shape[1] * factor)
+
+    def decode(
+        self,
+        codes: Tensor,
+        noise: Tensor,
+        solver: flow.SolverConfig,
+        *,
+        lengths: Tensor | None = None,
+        text_ids: Tensor | None = None,
+        text_lengths: Tensor | None = None,
+        prompt: Tensor | None = None,
+        prompt_lengths: Tensor | None = None,
+    ) -> Tensor:
+        """codes [B, T] (prompt's first), noise [B, 8 T, 128], lengths [B] tokens, text_ids [B, L], prompt [B, 8 T, 128]
+        clean in its first prompt_lengths [B] frames -> mel [B, 8 T, 128], prompt included."""
+        condition = self.condition(quantizer.from_codes(codes, self.config.vq_emb_dim), lengths)
+        frames = None if lengths is None else lengths * self.config.down_sample_factor
+        has_text = text_ids is not None and text_ids.shape[1] > 0 and self.config.use_text_cond
+        text = self.text_emb(text_ids) if has_text else None
+        conditional = partial(
+            self.decoder, condition=condition, text=text, lengths=frames, text_lengths=text_lengths if has_text else None
+        )
+        unconditional = partial(self.decoder, condition=torch.zeros_like(condition), lengths=frames)
+        return flow.solve(
+            conditional,
+            unconditional,
+            noise,
+            solver,
+            prompt=prompt,
+            lengths=frames,
+            prompt_lengths=prompt_lengths,
+        )

@@ -1,0 +1,106 @@
+"""Flow-matching decoder: velocity of a noisy mel given tokens, text, a clean prompt and the diffusion time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tadicodec.config import AutoencoderConfig
+from tadicodec.model.lengths import valid
+from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
+
+
+class Decoder(nn.Module):
+    """Text is prepended in time, tokens are added to the frames, time sets every norm's gain."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.patch = config.patch_size
+        self.stretched = config.text_positions == "stretched"
+        self.head_size = size // config.num_heads
+        self.in_linear = nn.Linear(config.mel_dim * self.patch, size)
+        self.out_linear = nn.Linear(size, config.mel_dim * self.patch)
+        self.cond_mlp = mlp(size)
+        self.diff_step_mlp = mlp(size)
+        if config.use_text_cond:
+            self.text_mlp = mlp(size)
+        block = BlockConfig(size, config.num_heads, config.ffn_size, timed=True)
+        self.layers = nn.ModuleList(Block(block) for _ in range(config.decoder_num_layers))
+        self.norm = TimedRMSNorm(size)
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        condition: Tensor,
+        text: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        text_lengths: Tensor | None = None,
+    ) -> Tensor:
+        """x [B, F, 128] noisy mel, time [B] in [0, 1], condition [B, F, H] upsampled tokens (zeros: none),
+        text [B, L, H] embeddings or None, lengths [B] frames, text_lengths [B] -> velocity [B, F, 128].
+
+        F must be a multiple of the patch size (8 frames a token always is).
+        """
+        frames = x.shape[1] // self.patch
+        h = self.in_linear(x.reshape(x.shape[0], frames, -1)) + self.cond_mlp(self.pool(condition))
+        text_size = 0 if text is None else text.shape[1]
+        if text is not None:
+            h = torch.cat([self.text_mlp(text), h], dim=1)
+        patches = None if lengths is None else (lengths + self.patch - 1) // self.patch
+        mask = self.mask(x.shape[0], (text_size, frames), text_lengths, patches)
+        positions = self.positions((text_size, frames), text_lengths, patches, x.device)
+        rotary = rotary_tables(positions, self.head_size)
+        embedded = self.diff_step_mlp(time_embedding(time, h.shape[-1]).to(h.dtype))
+        for layer in self.layers:
+            h = layer(h, rotary, mask, embedded)
+        h = self.norm(h[:, text_size:], embedded)
+        return self.out_linear(h).reshape(x.shape)
+
+    def pool(self, condition: Tensor) -> Tensor:
+        """Mean of the frames that share a decoder position: [B, F, H] -> [B, F / patch, H]."""
+        if self.patch == 1:
+            return condition
+        return condition.unflatten(1, (-1, self.patch)).mean(2)
+
+    def mask(
+        self, batch: int, sizes: tuple[int, int], text_lengths: Tensor | None, patches: Tensor | None
+    ) -> Tensor | None:
+        """Attention mask [B, 1, 1, L + F], or None where nothing is padded (the fast path)."""
+        text_size, frames = sizes
+        if patches is None and (text_lengths is None or text_size == 0):
+            return None
+        some = text_lengths if patches is None else patches
+        full = torch.ones(batch, max(sizes), dtype=torch.bool, device=some.device)
+        text = full[:, :text_size] if text_lengths is None else valid(text_lengths, text_size)
+        mel = full[:, :frames] if patches is None else valid(patches, frames)
+        return key_mask(torch.cat([text, mel], dim=1))
+
+    def positions(
+        self, sizes: tuple[int, int], text_lengths: Tensor | None, patches: Tensor | None, device: torch.device
+    ) -> Tensor:
+        """Rotary positions [B or 1, L + F]; an item's frames follow its own text, whatever the padding between them."""
+        text_size, frames = sizes
+        text = torch.arange(text_size, device=device, dtype=torch.float32)[None]
+        mel = torch.arange(frames, device=device, dtype=torch.float32)[None]
+        count = torch.full((1, 1), float(text_size), device=device) if text_lengths is None else text_lengths[:, None]
+        if self.stretched:
+            span = torch.full((1, 1), float(frames), device=device) if patches is None else patches[:, None]
+            text = (text + 0.5) * span / count.clamp(min=1) - 0.5
+        else:
+            mel = mel + count
+        rows = max(text.shape[0], mel.shape[0])
+        return torch.cat([text.expand(rows, -1), mel.expand(rows, -1)], dim=1)
+
+
+def time_embedding(time: Tensor, size: int) -> Tensor:
+    """time [B] -> [B, size]: sines then cosines, frequencies exp(-i ln(10000) / (size / 2 - 1)), float32."""
+    half = size // 2
+    rates = torch.exp(torch.arange(half, device=time.device, dtype=torch.float32) * -(math.log(10000) / (half - 1)))
+    angles = time.float()[:, None] * rates[None]
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, size % 2))

@@ -1,0 +1,103 @@
+"""Vocos: mel to wave by ConvNeXt blocks at the frame rate and one inverse STFT (Siuzdak 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tadicodec.config import VocoderConfig
+from tadicodec.model.lengths import valid
+
+
+class Vocoder(nn.Module):
+    """Module names are those of the published checkpoint."""
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.head = Head(config)
+
+    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalised log-mel [B, F, 128], lengths [B] frames (None: no padding) -> wave [B, F * hop].
+
+        Padding is silenced before every convolution and in the overlap-add, so an item sounds as it does alone.
+        """
+        mask = None if lengths is None else valid(lengths, mel.shape[1])[:, None].to(mel.dtype)  # [B, 1, F]
+        return self.head(self.backbone(mel.transpose(1, 2), mask), mask)
+
+
+class Backbone(nn.Module):
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(config.input_channels, config.dim, kernel_size=7, padding=3)
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.convnext = nn.ModuleList(ConvNeXtBlock(config) for _ in range(config.num_layers))
+        self.final_layer_norm = nn.LayerNorm(config.dim, eps=1e-6)
+
+    def forward(self, mel: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, 128, F], mask [B, 1, F] or None -> [B, F, dim]."""
+        x = self.norm(self.embed(masked(mel, mask)).transpose(1, 2)).transpose(1, 2)
+        for block in self.convnext:
+            x = block(masked(x, mask))
+        return self.final_layer_norm(x.transpose(1, 2))
+
+
+class ConvNeXtBlock(nn.Module):
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv1d(config.dim, config.dim, kernel_size=7, padding=3, groups=config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.pwconv1 = nn.Linear(config.dim, config.intermediate_dim)
+        self.pwconv2 = nn.Linear(config.intermediate_dim, config.dim)
+        self.gamma = nn.Parameter(torch.full((config.dim,), 1.0 / config.num_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, dim, F] -> [B, dim, F]."""
+        h = self.norm(self.dwconv(x).transpose(1, 2))
+        h = self.gamma * self.pwconv2(F.gelu(self.pwconv1(h)))
+        return x + h.transpose(1, 2)
+
+
+class Head(nn.Module):
+    """Log-magnitude and phase of each frame, then the inverse STFT; always in float32."""
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        self.out = nn.Linear(config.dim, config.n_fft + 2)
+        self.istft = InverseSTFT(config.n_fft, config.hop_size)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, F, dim], mask [B, 1, F] or None -> wave [B, F * hop]."""
+        log_magnitude, phase = self.out(x).float().transpose(1, 2).chunk(2, dim=1)
+        magnitude = masked(log_magnitude.exp().clamp(max=100.0), mask)
+        return self.istft(torch.complex(magnitude * phase.cos(), magnitude * phase.sin()), mask)
+
+
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
+
+
+class InverseSTFT(nn.Module):
+    """Overlap-add with "same" padding: F frames give exactly F * hop samples."""
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        super().__init__()
+        self.n_fft, self.hop = n_fft, hop
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, spectrum: Tensor, mask: Tensor | None) -> Tensor:
+        """Complex [B, n_fft / 2 + 1, F], mask [B, 1, F] of the frames that exist -> [B, F * hop]."""
+        frames = spectrum.shape[-1]
+        window = self.window.float()
+        pieces = torch.fft.irfft(spectrum, self.n_fft, dim=1, norm="backward") * window[None, :, None]
+        envelope = masked(window.square()[None, :, None].expand(1, -1, frames), mask)
+        return self.overlap_add(pieces) / self.overlap_add(envelope).clamp(min=1e-11)
+
+    def overlap_add(self, pieces: Tensor) -> Tensor:
+        """[B, n_fft, F] -> [B, F * hop], the (n_fft - hop) / 2 samples at either end cut off."""
+        size = (pieces.shape[-1] - 1) * self.hop + self.n_fft
+        pad = (self.n_fft - self.hop) // 2
+        summed = F.fold(pieces, output_size=(1, size), kernel_size=(1, self.n_fft), stride=(1, self.hop))
+        return summed[:, 0, 0, pad : size - pad]

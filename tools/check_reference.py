@@ -1,0 +1,136 @@
+"""Compare this package with what the published code computed: python tools/check_reference.py FOLDER
+
+FOLDER is a model in the published layout with an expected.safetensors. Prints one line a tensor (name, maximum absolute
+error) and exits 1 when indices differ, an error exceeds 1e-4 in float32, or a tensor could not be computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Callable
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tadicodec.audio.mel import MelSpectrogram
+from tadicodec.checkpoint import load_config, load_weights, vocoder_file
+from tadicodec.errors import InputError
+from tadicodec.model import quantizer
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.flow import SolverConfig
+from tadicodec.model.vocoder import Vocoder
+
+TOLERANCE = 1e-4
+GIVEN = ("wav", "text_ids", "flow_xt", "flow_t", "noise", "prompt_frames", "bsq_in")
+
+
+class Reference:
+    """Everything expected.safetensors holds, computed by this package from its given tensors."""
+
+    def __init__(self, folder: Path) -> None:
+        config = load_config(folder)
+        self.mel = MelSpectrogram(config.mel)
+        self.model = Autoencoder(config.autoencoder).eval()
+        load_weights(self.model, folder / "model.safetensors")
+        self.vocoder = Vocoder(config.vocoder).eval()
+        load_weights(self.vocoder, vocoder_file(folder))
+        self.expected = load_file(folder / "expected.safetensors")
+
+    def compute(self) -> dict[str, Callable[[], Tensor]]:
+        given = self.expected
+        return {
+            "log_mel": lambda: self.mel.log_mel(given["wav"][None])[0],
+            "mel_norm": lambda: self.mel(given["wav"][None])[0],
+            "encoder_hidden": lambda: self.model.encoder(given["mel_norm"][None])[0],
+            "encoder_hidden_padded_row1": self.padded_row,
+            "vq_emb": lambda: quantizer.quantize(self.model.latents(given["mel_norm"][None]))[0],
+            "indices": lambda: self.model.encode(given["mel_norm"][None])[0],
+            "bsq_out": lambda: quantizer.quantize(self.unit()),
+            "bsq_indices": lambda: quantizer.to_codes(self.unit()),
+            "bsq_loss": lambda: torch.sub(*quantizer.entropies(self.unit()[None])),
+            "bsq_commit": lambda: (self.unit() - quantizer.quantize(self.unit())).square().sum(-1).mean(),
+            "bsq_cb_entropy": lambda: quantizer.entropies(self.unit()[None])[1],
+            "cond_upsampled": lambda: self.model.condition(self.quantized())[0],
+            "flow_pred_cond": lambda: self.velocity(conditional=True),
+            "flow_pred_uncond": lambda: self.velocity(conditional=False),
+            "dec_8steps_cfg2_rescale075": lambda: self.decode(SolverConfig(8, 2.0, 0.75)),
+            "dec_5steps_cfg0": lambda: self.decode(SolverConfig(5, 0.0, 0.75)),
+            "dec_4steps_cfg1.5_rescale0": lambda: self.decode(SolverConfig(4, 1.5, 0.0)),
+            "vocoder_wav": lambda: self.vocoder(given["mel_norm"][None])[0],
+        }
+
+    def unit(self) -> Tensor:
+        return torch.nn.functional.normalize(self.expected["bsq_in"], dim=-1)
+
+    def quantized(self) -> Tensor:
+        return quantizer.from_codes(self.expected["indices"], self.model.config.vq_emb_dim)[None]
+
+    def padded_row(self) -> Tensor:
+        """An item of a right-padded batch: its first frames beside the whole clip, as the batch's second row."""
+        mel = self.expected["mel_norm"]
+        frames = self.expected["encoder_hidden_padded_row1"].shape[0]
+        short = torch.zeros_like(mel)
+        short[:frames] = mel[:frames]
+        return self.model.encoder(torch.stack([mel, short]), torch.tensor([mel.shape[0], frames]))[1, :frames]
+
+    def velocity(self, conditional: bool) -> Tensor:
+        condition = self.expected["cond_upsampled"][None]
+        text = self.model.text_emb(self.expected["text_ids"][None]) if conditional else None
+        condition = condition if conditional else torch.zeros_like(condition)
+        return self.model.decoder(self.expected["flow_xt"][None], self.expected["flow_t"], condition, text)[0]
+
+    def decode(self, solver: SolverConfig) -> Tensor:
+        """Target frames given the clean prompt frames before them."""
+        given, held = self.expected, int(self.expected["prompt_frames"])
+        noise = torch.cat([given["mel_norm"][:held], given["noise"]])[None]
+        mel = self.model.decode(
+            given["indices"][None],
+            noise,
+            solver,
+            text_ids=given["text_ids"][None],
+            prompt=noise,
+            prompt_lengths=torch.tensor([held]),
+        )
+        return mel[0, held:]
+
+
+def error_of(result: Tensor, expected: Tensor) -> float:
+    result = result.reshape(expected.shape)
+    if expected.is_floating_point():
+        return float((result.double() - expected.double()).abs().max())
+    return 0.0 if torch.equal(result.to(expected.dtype), expected) else float("inf")
+
+
+@torch.no_grad()
+def check(folder: Path) -> bool:
+    reference, passed = Reference(folder), True
+    computed = reference.compute()
+    for name, expected in sorted(reference.expected.items()):
+        if name in GIVEN:
+            continue
+        if name not in computed:
+            print(f"{name:32s} not computed")
+            passed = False
+            continue
+        error = error_of(computed[name](), expected)
+        good = error <= TOLERANCE
+        print(f"{name:32s} {error:.3e}{'' if good else '  FAILED'}")
+        passed &= good
+    return passed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    try:
+        return 0 if check(parser.parse_args().folder) else 1
+    except InputError as error:
+        print(f"check_reference: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
