@@ -46,7 +46,6 @@ def unread(out: Path, lines: Sequence[dict], splits: Collection[str]) -> list[di
 def check(out: Path, lines: Sequence[dict], splits: Collection[str], cache: Path) -> None:
     """Transcribe what OUT/asr.jsonl does not know; append id, hypothesis, word error rate. Resumable."""
     import soundfile
-
     from speech_models import Whisper, to_16k
 
     todo = unread(out, lines, splits)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from corpus_plan import Utterance, Voice
 
 RATE = 24000

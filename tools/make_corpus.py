@@ -13,52 +13,23 @@ import json
 import os
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # One thread a process: the workers are the parallelism. Set before numpy loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
-
-from corpus_plan import HOURS, MIXES, Voice, mix_candidates, plan, real_split, split_sentences
+from corpus_manifest import rewrite_manifest, summary
+from corpus_mixes import choose_mixes, known_mixes
+from corpus_plan import HOURS, plan, split_sentences
 from corpus_studio import Item, Recording, Studio, write_flac
 
-MISREAD = 0.3  # word error rate above which a synthesised utterance is dropped
-ALIKE = 0.8  # a mix whose cosine to a parent reaches this is no new speaker
+if TYPE_CHECKING:
+    from multiprocessing.pool import Pool
+
 BATCH = 24  # utterances a worker takes at a time
 REWRITE = 120.0  # seconds between two manifests while synthesis goes on
-SYNTHETIC_LICENCE = "Apache-2.0"  # of hibari's and Kokoro's weights; the sentences are in the public domain
-
-
-def choose_mixes(out: Path, studio: Studio, seed: int, count: int = MIXES) -> list[Voice]:
-    """The first `count` candidate mixes that resemble neither parent; remembered in OUT/mixes.json."""
-    path = out / "mixes.json"
-    cosines: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-    prints: dict[str, np.ndarray] = {}
-    kept: list[Voice] = []
-    for voice in mix_candidates(seed):
-        if len(kept) == count:
-            break
-        if voice.speaker not in cosines:
-            for name in voice.packs:
-                if name not in prints:
-                    prints[name] = studio.voiceprint(Voice("kokoro", name, (name,)))
-            mine = studio.voiceprint(voice)
-            cosines[voice.speaker] = round(max(float(mine @ prints[name]) for name in voice.packs), 4)
-            write_text(path, json.dumps(cosines, indent=1) + "\n")
-        if cosines[voice.speaker] < ALIKE:
-            kept.append(voice)
-    return kept
-
-
-def known_mixes(out: Path, seed: int) -> list[Voice]:
-    """The chosen mixes as far as OUT/mixes.json knows them."""
-    path = out / "mixes.json"
-    cosines = json.loads(path.read_text()) if path.exists() else {}
-    kept = [voice for voice in mix_candidates(seed) if cosines.get(voice.speaker, 1.0) < ALIKE]
-    return kept[:MIXES]
 
 
 def recordings(speech: Path) -> list[Recording]:
@@ -66,60 +37,6 @@ def recordings(speech: Path) -> list[Recording]:
     lines = (speech / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines if line.strip()]
     return [Recording(entry, speech / entry["audio"]) for entry in entries]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file at once."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def misread(out: Path) -> set[str]:
-    """Ids that the ASR check found to be misread."""
-    path = out / "asr.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return {entry["id"] for entry in map(json.loads, lines) if entry["wer"] > MISREAD}
-
-
-def manifest_line(item: Item, seconds: float, seed: int) -> dict:
-    """One line of the manifest."""
-    line = {"id": item.id, "audio": item.audio}
-    if isinstance(item, Recording):
-        line |= {key: item.line[key] for key in ("text", "speaker")}
-        tail = {"sample_rate": item.line["sample_rate"], "split": real_split(item.line, seed)}
-        licence, source = item.line["licence"], item.name
-    else:
-        line |= {"text": item.text, "speaker": item.voice.speaker}
-        tail = {"sample_rate": item.voice.sample_rate, "split": item.split}
-        licence, source = SYNTHETIC_LICENCE, item.voice.source
-    return line | {"seconds": round(seconds, 3)} | tail | {"licence": licence, "source": source}
-
-
-def rewrite_manifest(out: Path, items: Sequence[Item], seed: int) -> list[dict]:
-    """Write OUT/manifest.jsonl of the items whose audio exists and is not misread; returns its lines."""
-    import soundfile
-
-    bad, lines = misread(out), []
-    for item in items:
-        path = out / item.audio
-        if path.exists() and item.id not in bad:
-            lines.append(manifest_line(item, soundfile.info(path).duration, seed))
-    write_text(out / "manifest.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    return lines
-
-
-def summary(lines: Sequence[dict]) -> str:
-    """A table of source, split, speakers, utterances and hours."""
-    groups: dict[tuple[str, str], list[dict]] = defaultdict(list)
-    for line in lines:
-        groups[line["source"], line["split"]].append(line)
-        groups["all", line["split"]].append(line)
-    rows = [f"{'source':18}{'split':13}{'speakers':>9}{'utterances':>12}{'hours':>8}"]
-    for (source, split), group in sorted(groups.items(), key=lambda entry: (entry[0][0] == "all", entry[0])):
-        hours = sum(line["seconds"] for line in group) / 3600
-        rows.append(f"{source:18}{split:13}{len({g['speaker'] for g in group}):9}{len(group):12}{hours:8.2f}")
-    return "\n".join(rows)
 
 
 _studio: Studio | None = None  # of a worker process
@@ -141,9 +58,9 @@ def make(batch: tuple[Path, Sequence[Item]]) -> tuple[float, list[str]]:
             continue
         try:
             wave = _studio.wave(item)
-        except (ValueError, RuntimeError, IndexError) as error:
-            if type(error).__name__ == "MissingModel":
-                raise
+        except ImportError:  # a model that is not installed would fail everywhere
+            raise
+        except Exception as error:  # one bad sentence must not end hours of work
             failures.append(f"{item.id}: {error}")
             continue
         write_flac(wave, path)
@@ -182,7 +99,7 @@ class Builder:
                 choosing.get()
             self.run(pool, self.items())
 
-    def run(self, pool, items: Sequence[Item]) -> None:
+    def run(self, pool: Pool, items: Sequence[Item]) -> None:
         """Make one list of items, in order, reporting every two minutes."""
         todo = [item for item in items if not (self.out / item.audio).exists()]
         started = written = time.monotonic()
@@ -224,7 +141,7 @@ def hours_of(text: str) -> dict[str, float]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    from speech_models import default_cache
+    from speech_packages import default_cache
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder to build in")

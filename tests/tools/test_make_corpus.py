@@ -14,6 +14,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))
 
 import corpus_check  # noqa: E402
+import corpus_manifest  # noqa: E402
 import corpus_plan  # noqa: E402
 import corpus_studio  # noqa: E402
 import make_corpus  # noqa: E402
@@ -141,7 +142,7 @@ def test_resume_skips_existing_and_manifest_follows(tmp_path: Path, lines: list[
     assert [line["id"] for line in manifest] == [items[0].id, *(item.id for item in items[2:])]
     assert manifest[0]["sample_rate"] == 16000  # of the original; the file itself is 24 kHz
     assert soundfile.info(builder.out / manifest[0]["audio"]).samplerate == 24000
-    assert "hibari" in make_corpus.summary(manifest)
+    assert "hibari" in corpus_manifest.summary(manifest)
     assert not list(builder.out.rglob("*.tmp"))
 
 
