@@ -54,11 +54,12 @@ class CorruptedFile(ContainerError):
 
 @dataclass(frozen=True)
 class TokenFile:
-    """A whole .tdc file: its header, codes [T] int64 and the embedded prompt's bytes (empty without one)."""
+    """A whole .tdc file of `size` bytes: header, codes [T] int64, the embedded prompt's bytes (empty without one)."""
 
     header: Header
     codes: np.ndarray
     prompt_data: bytes
+    size: int
 
     @property
     def speech(self) -> Speech:
@@ -206,4 +207,4 @@ def from_bytes(data: bytes) -> TokenFile:
         codes = unpack_codes(data[start:prompt_start], header.codes)
     except ValueError as error:
         raise CorruptedFile(f"{error}; copy the file again") from error
-    return TokenFile(header, codes, data[prompt_start:end])
+    return TokenFile(header, codes, data[prompt_start:end], len(data))

@@ -1,0 +1,106 @@
+"""What a model, a token file or an audio file is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tadicodec.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target",
+        metavar="WHAT",
+        nargs="?",
+        help="a .tdc file, an audio file, a model folder or a Hugging Face id (default: the bundled model)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    document = describe(args.target)
+    if args.json:
+        print(json.dumps(document))
+    else:
+        print("\n".join(f"{name}: {shown(value)}" for name, value in document.items()))
+    return 0
+
+
+def describe(target: str | None) -> dict[str, Any]:
+    """Facts by name. Raises InputError."""
+    from tadicodec.audio.files import READABLE
+    from tadicodec.container import MAGIC
+
+    if target is None or Path(target).is_dir():
+        return describe_model(target)
+    path = Path(target)
+    suffix = path.suffix.lower()
+    if not path.exists():
+        if suffix in (".tdc", *READABLE):
+            raise InputError(f"{target} does not exist; check the path")
+        return describe_model(target)
+    if suffix == ".tdc" or starts_with(path, MAGIC):
+        return describe_tokens(path)
+    return describe_audio(path)
+
+
+def starts_with(path: Path, magic: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def describe_model(name: str | None) -> dict[str, Any]:
+    from tadicodec.codec import Codec
+
+    return {"kind": "model"} | Codec.from_pretrained(name).info()
+
+
+def describe_tokens(path: Path) -> dict[str, Any]:
+    from tadicodec.cli.summary import Receipt, Tally
+    from tadicodec.container import read_token_file
+
+    file = read_token_file(path)
+    header = file.header
+    seconds = header.samples / header.sample_rate
+    rates = Tally("", [Receipt(seconds, header.codes, file.size)]).document()
+    return {
+        "kind": "token file",
+        "model": header.model,
+        "weights": header.weights,
+        "seconds": seconds,
+        "tokens": header.codes,
+        "text": header.text,
+        "language": header.language,
+        "normaliser": header.normaliser,
+        "prompt": header.prompt,
+        "bytes": file.size,
+        "code_bits_per_second": rates["code_bits_per_second"],
+        "total_bits_per_second": rates["total_bits_per_second"],
+    }
+
+
+def describe_audio(path: Path) -> dict[str, Any]:
+    from tadicodec.audio.files import inspect_audio
+
+    info = inspect_audio(path)
+    return {
+        "kind": "audio",
+        "format": f"{info.format} {info.subtype}",
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "samples": info.samples,
+        "seconds": round(info.seconds, 4),
+    }
+
+
+def shown(value: Any) -> str:
+    """Plain strings as they are, everything else as JSON, which also shows control characters harmlessly."""
+    if isinstance(value, str) and value.isprintable():
+        return value
+    return json.dumps(value, ensure_ascii=False)

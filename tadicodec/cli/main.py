@@ -1,0 +1,87 @@
+"""`tadicodec COMMAND ...`: the table of commands, and the one place where mistakes become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tadicodec.cli import decode, encode, info, prepare, reconstruct, train
+from tadicodec.cli.summary import report
+from tadicodec.errors import InputError
+
+COMMANDS = {
+    "encode": (encode, "speech to token files (.tdc)"),
+    "decode": (decode, "token files back to speech"),
+    "reconstruct": (reconstruct, "speech to tokens and back, to hear what is lost"),
+    "info": (info, "what a model, a token file or an audio file is"),
+    "prepare": (prepare, "features of a manifest's audio, computed once before training"),
+    "train": (train, "train what a recipe describes"),
+}
+INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports mistakes like everything else here: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C."""
+    try:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may not fit the terminal's encoding
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it flushes at exit
+        return BROKEN_PIPE
+    except InputError as error:
+        report(str(error))
+    except OSError as error:
+        report(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        report("out of memory; try a smaller --batch-size or shorter recordings")
+    return USER_ERROR
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser = build_parser()
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit:  # --help has been printed
+        return 0
+    if parsed.version:
+        from importlib.metadata import version
+
+        print(f"tadicodec {version('tadicodec')}")
+        return 0
+    if parsed.command is None:
+        parser.error(f"a command is missing (one of {', '.join(COMMANDS)})")
+    return COMMANDS[parsed.command][0].run(parsed)
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="tadicodec", description="Speech at 6.25 tokens a second, and back.")
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=module.__doc__)
+        module.add_arguments(command)
+    return parser
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """True also for torch's errors, without importing torch."""
+    return isinstance(error, MemoryError) or any(
+        sign in str(error) for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )

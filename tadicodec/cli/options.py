@@ -1,0 +1,59 @@
+"""Options that several commands share, and the values they accept."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+DTYPES = ("float32", "bfloat16", "float16")
+EXPLAIN_PATHS = "a file, a folder (searched with its subfolders), or - for {}"
+
+
+def add_paths(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", metavar="IN", help=EXPLAIN_PATHS.format("standard input"))
+    parser.add_argument("output", metavar="OUT", help="where to write: a file, a folder for a folder, or - (stdout)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="files at a time of a folder (8)")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="M", help="model folder or Hugging Face id (default: the bundled model)")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="precision of the networks (float32)")
+
+
+def add_text(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--text", metavar="T", help=f"what is said, or a .txt file that holds it (default: {default})")
+
+
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prompt", metavar="WAVE", help="a few seconds of the speaker, whose voice is used")
+    parser.add_argument("--prompt-text", metavar="T", help="what the prompt says (default: the .txt beside it)")
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=positive, metavar="N", help="steps of the decoder (default: the model's)")
+    parser.add_argument("--guidance", type=scale, metavar="G", help="guidance scale, 0 is off (default: the model's)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="random seed (0)")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 10000")
+    return value
+
+
+def scale(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100 or math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value
+
+
+def seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2^63 - 1")
+    return value

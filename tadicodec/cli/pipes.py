@@ -1,0 +1,22 @@
+"""Standard input and output as binary streams."""
+
+from __future__ import annotations
+
+import sys
+from typing import BinaryIO
+
+from tadicodec.errors import InputError
+
+
+def binary_input() -> BinaryIO:
+    """Raises InputError when a person would have to type the bytes."""
+    if sys.stdin.isatty():
+        raise InputError("- reads standard input, which is a terminal here; pipe a file in")
+    return sys.stdin.buffer
+
+
+def binary_output() -> BinaryIO:
+    """Raises InputError when the bytes would go to a terminal."""
+    if sys.stdout.isatty():
+        raise InputError("- writes bytes to standard output, which is a terminal here; redirect it to a file")
+    return sys.stdout.buffer

@@ -1,0 +1,69 @@
+"""What a command says at its end: one line for people or one JSON object for machines; and how it reports mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+
+CODE_BITS = 14
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One utterance done: `bytes` is the size of its whole token file, with text, header and prompt."""
+
+    seconds: float
+    tokens: int
+    bytes: int
+
+
+@dataclass
+class Tally:
+    """Counts what is done from the moment it is made, so make it after the model is loaded."""
+
+    verb: str
+    receipts: list[Receipt] = field(default_factory=list)
+    failed: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def document(self) -> dict[str, str | int | float]:
+        """Figures of the call; rates are per second of audio, the real-time factor is time spent per time of audio."""
+        seconds = sum(receipt.seconds for receipt in self.receipts)
+        tokens = sum(receipt.tokens for receipt in self.receipts)
+        size = sum(receipt.bytes for receipt in self.receipts)
+        per_second = 1 / seconds if seconds else 0.0
+        return {
+            "action": self.verb,
+            "files": len(self.receipts),
+            "failed": self.failed,
+            "seconds": round(seconds, 4),
+            "tokens": tokens,
+            "code_bits_per_second": round(CODE_BITS * tokens * per_second, 3),
+            "total_bits_per_second": round(8 * size * per_second, 3),
+            "real_time_factor": round((time.perf_counter() - self.started) * per_second, 4),
+        }
+
+    def line(self) -> str:
+        figures = self.document()
+        files = "1 file" if figures["files"] == 1 else f"{figures['files']} files"
+        failed = f", {self.failed} FAILED" if self.failed else ""
+        return (
+            f"{self.verb} {files}{failed}: {figures['seconds']:.2f} s of audio, {figures['tokens']} tokens, "
+            f"{figures['code_bits_per_second']:.1f} bit/s of codes, {figures['total_bits_per_second']:.1f} bit/s "
+            f"in total (with text and header), real-time factor {figures['real_time_factor']:.3f}"
+        )
+
+    def close(self, as_json: bool, piped: bool) -> int:
+        """Print the summary, on stderr when stdout carries the result, and return the exit code."""
+        stream = sys.stderr if piped else sys.stdout
+        print(json.dumps(self.document()) if as_json else self.line(), file=stream)
+        return 2 if self.failed else 0
+
+
+def report(message: str) -> None:
+    """One line on stderr, whatever the message holds."""
+    from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
+
+    tqdm.write(f"tadicodec: error: {' '.join(message.splitlines())}", file=sys.stderr)
