@@ -56,7 +56,6 @@ class AutoencoderConfig:
     time_scheduler: str = "linear"
     patch_size: int = 1  # ours; mel frames a decoder position covers
     text_positions: str = "sequential"  # ours; "stretched" spreads text positions over the frames
-    ctc_layers: int = 0  # ours; blocks of the auxiliary CTC head on the quantized sequence (training only)
 
     def __post_init__(self) -> None:
         if self.vq_type != "bsq":

@@ -1,0 +1,1 @@
+"""Manifests, prepared features and batches: everything between audio files and a training step."""

@@ -1,0 +1,60 @@
+"""Which clips make a batch, and in which order: by length under a frame budget, reproducible from (seed, epoch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    frames: int = 2400  # padded mel frames a batch and process may hold
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+
+
+@dataclass
+class Position:
+    """Where in the data order a run is; the whole state of the data side."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch already taken by each process
+
+
+def epoch_batches(frames: Sequence[int], config: BatchConfig, epoch: int) -> list[list[int]]:
+    """Clip indices of every batch of an epoch, for one process.
+
+    Clips are sorted by length with a little noise, so that neighbours differ from epoch to epoch while padding stays
+    small; batches are shuffled; processes take turns and get equally many.
+    """
+    order = np.random.default_rng([config.seed, epoch])
+    lengths = np.asarray(frames)
+    noisy = lengths * order.uniform(0.9, 1.1, len(lengths))
+    batches: list[list[int]] = []
+    current: list[int] = []
+    for index in np.argsort(noisy, kind="stable").tolist():
+        longest = max([int(lengths[index]), *(int(lengths[i]) for i in current)])
+        if current and longest * (len(current) + 1) > config.frames:
+            batches.append(current)
+            current = []
+        current.append(index)
+    batches.append(current)
+    batches = [batches[i] for i in order.permutation(len(batches))]
+    whole = max(len(batches) // config.world, 1)
+    return [batches[(config.rank + i * config.world) % len(batches)] for i in range(whole)]
+
+
+def batches_from(
+    frames: Sequence[int], config: BatchConfig, position: Position
+) -> Iterator[tuple[list[int], Position]]:
+    """Endless batches from a position on, each with the position that follows it (what a checkpoint must hold)."""
+    epoch, skip = position.epoch, position.batch
+    while True:
+        batches = epoch_batches(frames, config, epoch)
+        for number in range(skip, len(batches)):
+            following = Position(epoch, number + 1) if number + 1 < len(batches) else Position(epoch + 1, 0)
+            yield batches[number], following
+        epoch, skip = epoch + 1, 0

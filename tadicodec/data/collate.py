@@ -1,0 +1,62 @@
+"""Clips to the tensors a training step takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tadicodec.data.features import Features
+from tadicodec.text.tokens import TextTokenizer
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Whole clips (codec): mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B]."""
+
+    features: Features
+    tokenizer: TextTokenizer
+
+    def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
+        clips = [self.features.clips[i] for i in indices]
+        mels = [torch.from_numpy(self.features.mel(clip)) for clip in clips]
+        texts = [torch.tensor(self.tokenizer.encode(clip.text), dtype=torch.long) for clip in clips]
+        return {
+            "mel": pad(mels),
+            "lengths": torch.tensor([len(mel) for mel in mels]),
+            "bandwidth": torch.tensor([clip.bandwidth for clip in clips]),
+            "text_ids": pad(texts),
+            "text_lengths": torch.tensor([len(text) for text in texts]),
+        }
+
+
+@dataclass(frozen=True)
+class CropCollator:
+    """Crops of equal length (vocoder): wave [B, N], the whole clip's mel there [B, F, 128], bandwidth [B]."""
+
+    features: Features
+    frames: int
+    hop: int = 480
+
+    def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
+        clips = [self.features.clips[i] for i in indices]
+        draws = torch.rand(len(clips), generator=generator).tolist()
+        mels, waves = [], []
+        for clip, draw in zip(clips, draws):
+            first = int(draw * (clip.frames - self.frames + 1))
+            mels.append(torch.from_numpy(self.features.mel(clip)[first : first + self.frames]))
+            waves.append(torch.from_numpy(self.features.wave(clip, first, self.frames, self.hop)))
+        return {
+            "mel": torch.stack(mels),
+            "wave": torch.stack(waves),
+            "lengths": torch.full((len(clips),), self.frames),
+            "bandwidth": torch.tensor(np.array([clip.bandwidth for clip in clips])),
+        }
+
+
+def pad(items: list[Tensor]) -> Tensor:
+    """Right-pad with zeros: list of [L, ...] -> [B, max L, ...]."""
+    return torch.nn.utils.rnn.pad_sequence(items, batch_first=True)

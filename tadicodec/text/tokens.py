@@ -1,0 +1,50 @@
+"""Text tokenizers: UTF-8 bytes (no file, every language), or the tokenizer of a published folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from tadicodec.config import CodecConfig
+from tadicodec.errors import InputError
+from tadicodec.text.normalize import normalize
+
+
+class TextTokenizer(Protocol):
+    vocab_size: int
+
+    def encode(self, text: str) -> list[int]:
+        """Text to ids in 0 .. vocab_size - 1."""
+
+
+class ByteTokenizer:
+    """Normalised text as UTF-8 bytes; id = byte."""
+
+    vocab_size = 256
+
+    def encode(self, text: str) -> list[int]:
+        return list(normalize(text).encode("utf-8", errors="replace"))
+
+
+class FolderTokenizer:
+    """The tokenizer saved under text_tokenizer/ of a published model; text is taken as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: missing; published models keep their text tokenizer there")
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder}: not a tokenizer transformers can load ({error})".splitlines()[0]) from error
+        self.vocab_size = len(self.tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def load_tokenizer(config: CodecConfig, folder: Path) -> TextTokenizer:
+    if config.text_tokenizer == "bytes":
+        return ByteTokenizer()
+    return FolderTokenizer(folder / "text_tokenizer")

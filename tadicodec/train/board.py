@@ -1,0 +1,67 @@
+"""Where a run's numbers and pictures go: log.jsonl, TensorBoard (when installed) and the progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+class Board:
+    def __init__(self, out: Path, steps: int, step: int, *, main: bool, bar: bool) -> None:
+        from tqdm import tqdm
+
+        self.main, self.writer, self.log = main, None, None
+        self.bar = tqdm(total=steps, initial=step, unit="step", disable=not (main and bar))
+        self.began = time.time()
+        if main:
+            out.mkdir(parents=True, exist_ok=True)
+            self.log = (out / "log.jsonl").open("a", encoding="utf-8")
+            self.writer = tensorboard(out)
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.close()
+        if self.log is not None:
+            self.log.close()
+        if self.writer is not None:
+            self.writer.close()
+
+    def advance(self, metrics: dict[str, Tensor]) -> None:
+        self.bar.update()
+        if not self.bar.disable and self.bar.n % 10 == 0:
+            self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in metrics.items() if "/" not in name})
+
+    def scalars(self, kind: str, values: dict[str, Tensor | float], step: int) -> None:
+        if self.log is None:
+            return
+        numbers = {name: round(float(value), 6) for name, value in values.items()}
+        row = {"kind": kind, "step": step, "seconds": round(time.time() - self.began, 1), **numbers}
+        self.log.write(json.dumps(row) + "\n")
+        self.log.flush()
+        if self.writer is not None:
+            for name, value in numbers.items():
+                self.writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def images(self, pictures: dict[str, Tensor], step: int) -> None:
+        """Mels [bins, frames], low frequencies at the bottom."""
+        if self.writer is None:
+            return
+        for name, mel in pictures.items():
+            mel = mel.float().cpu().flip(0)
+            scaled = (mel - mel.min()) / (mel.max() - mel.min()).clamp(min=1e-6)
+            self.writer.add_image(name, scaled[None], step)
+        self.writer.flush()
+
+
+def tensorboard(out: Path) -> Any | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except (ImportError, OSError):
+        return None
+    return SummaryWriter(str(out / "tensorboard"))

@@ -1,0 +1,153 @@
+"""Training the codec end to end: flow matching on the mel, BSQ entropy, and optionally CTC on the codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.checkpoint import save_model
+from tadicodec.config import CodecConfig
+from tadicodec.errors import InputError
+from tadicodec.model import flow, quantizer
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.lengths import valid
+from tadicodec.model.transformer import BlockConfig
+from tadicodec.model.vocoder import Vocoder
+from tadicodec.train.ctc_head import CTCHead, ctc_loss
+from tadicodec.train.task import Batch, Losses
+
+
+@dataclass(frozen=True)
+class CodecObjective:
+    """Weights and conditioning dropout; defaults are the published training's where it defines them."""
+
+    entropy_weight: float = 1.0
+    ctc_weight: float = 0.0
+    ctc_layers: int = 2
+    prompt_probability: float = 0.8  # of an item starting with a clean prompt
+    prompt_max: float = 0.4  # share of the frames
+    prompt_min: int = 5  # frames
+    token_drop: float = 0.2  # of an item decoding without its tokens
+    text_drop: float = 0.0  # of an item decoding without its text
+    time_sampling: str = "uniform"  # or "logit_normal"
+
+    def __post_init__(self) -> None:
+        if self.time_sampling not in ("uniform", "logit_normal"):
+            raise InputError("objective: time_sampling is 'uniform' or 'logit_normal'")
+
+
+class CodecNetwork(nn.Module):
+    """The autoencoder with its training-only head; forward is the whole loss."""
+
+    def __init__(self, config: CodecConfig, objective: CodecObjective) -> None:
+        super().__init__()
+        shape = config.autoencoder
+        self.codec = Autoencoder(shape)
+        self.objective = objective
+        if objective.ctc_weight > 0:
+            block = BlockConfig(shape.hidden_size, shape.num_heads, shape.ffn_size)
+            self.ctc = CTCHead(shape.vq_emb_dim, block, objective.ctc_layers, shape.text_vocab_size)
+
+    def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss terms (scalars), and the latents for the code statistics."""
+        mel, lengths = batch["mel"], batch["lengths"]
+        tokens = lengths // self.codec.config.down_sample_factor
+        latents = self.codec.latents(mel, lengths)
+        quantized = quantizer.quantize(latents)
+        velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens))
+        terms = {"velocity": velocity_error(velocity, target, batch, draws["prompt"]), "latents": latents}
+        sure, even = quantizer.entropies(latents, valid(tokens, latents.shape[1]))
+        terms["entropy"], terms["codebook_entropy"] = sure - even, even.detach()
+        if self.objective.ctc_weight > 0:
+            terms["ctc_logits"] = self.ctc(quantized, tokens)
+        return terms
+
+    def velocity(self, batch: Batch, draws: dict[str, Tensor], condition: Tensor) -> tuple[Tensor, Tensor]:
+        mel, lengths = batch["mel"], batch["lengths"]
+        noisy, target = flow.noisy(mel, draws["noise"], draws["time"], self.codec.config.sigma)
+        noisy = torch.where(valid(draws["prompt"], mel.shape[1])[..., None], mel, noisy)
+        velocity = self.codec.decoder(
+            noisy,
+            draws["time"],
+            condition * draws["keep_tokens"][:, None, None],
+            self.codec.text_emb(batch["text_ids"]) if self.codec.config.use_text_cond else None,
+            lengths=lengths,
+            text_lengths=batch["text_lengths"] * draws["keep_text"].long(),
+        )
+        return velocity, target
+
+
+def velocity_error(velocity: Tensor, target: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
+    """L1 over frames that are neither prompt nor padding, and bins the recording can fill."""
+    frames = valid(batch["lengths"], target.shape[1]) & ~valid(prompt, target.shape[1])
+    bins = valid(batch["bandwidth"], target.shape[2])[:, None].float()
+    error = ((velocity.float() - target).abs() * bins).sum(-1) / bins.sum(-1)
+    return (error * frames).sum() / frames.sum().clamp(min=1)
+
+
+class CodecTask:
+    """`recipes/codec`: one network, one optimiser."""
+
+    ema = "codec"
+
+    def __init__(self, config: CodecConfig, objective: CodecObjective) -> None:
+        self.config, self.objective = config, objective
+        self.networks: dict[str, nn.Module] = {"codec": CodecNetwork(config, objective)}
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        draws = self.draw(batch, generator)
+        terms = self.networks["codec"](batch, draws)
+        loss = terms["velocity"] + self.objective.entropy_weight * terms["entropy"]
+        metrics = {name: terms[name].detach() for name in ("velocity", "entropy", "codebook_entropy")}
+        if "ctc_logits" in terms:
+            ctc = ctc_loss(
+                terms["ctc_logits"],
+                batch["lengths"] // self.config.autoencoder.down_sample_factor,
+                batch["text_ids"],
+                batch["text_lengths"],
+            )
+            loss, metrics["ctc"] = loss + self.objective.ctc_weight * ctc, ctc.detach()
+        yield "codec", loss, metrics
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Everything random about a step, drawn on the CPU so that it does not depend on the device."""
+        mel, lengths, rules = batch["mel"], batch["lengths"].cpu(), self.objective
+        uniform = torch.rand(5, mel.shape[0], generator=generator)
+        time = uniform[0] * (1 - 1e-5) + 1e-5
+        if rules.time_sampling == "logit_normal":
+            time = torch.randn(mel.shape[0], generator=generator).sigmoid()
+        longest = (lengths * rules.prompt_max).clamp(min=1)
+        shortest = (lengths / 4).clamp(max=rules.prompt_min)
+        prompt = (shortest + uniform[1] * (longest - shortest).clamp(min=0)).long()
+        draws = {
+            "time": time,
+            "noise": torch.randn(mel.shape, generator=generator),
+            "prompt": prompt * (uniform[2] < rules.prompt_probability),
+            "keep_tokens": (uniform[3] >= rules.token_drop).float(),
+            "keep_text": (uniform[4] >= rules.text_drop).float(),
+        }
+        return {name: value.to(mel.device) for name, value in draws.items()}
+
+    @torch.no_grad()
+    def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The first clip, decoded in 8 steps from its codes and text, beside its original."""
+        network = self.networks["codec"]
+        codec: Autoencoder = getattr(network, "module", network).codec
+        frames, letters = int(batch["lengths"][0]), int(batch["text_lengths"][0])
+        mel = batch["mel"][:1, :frames]
+        noise = torch.randn(mel.shape, generator=generator).to(mel.device)
+        solver = flow.SolverConfig(steps=8, guidance=1.0)
+        decoded = codec.decode(codec.encode(mel), noise, solver, text_ids=batch["text_ids"][:1, :letters])
+        return {"original": mel[0].T, "decoded": decoded[0].T}
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """A loadable model folder; its vocoder is whatever the recipe's configuration says, untrained, until
+        `tools/bundle_model.py` puts the trained one in."""
+        weights = {
+            "model.safetensors": network.codec.state_dict(),
+            "vocoder/model.safetensors": Vocoder(self.config.vocoder).state_dict(),
+        }
+        save_model(folder, self.config, weights, overwrite=True)
