@@ -206,7 +206,7 @@ def plan(
     """Every utterance, in the order to make them.
 
     hibari's own voice and all test and validation speech first (minutes), then hibari's pseudo-speakers, then
-    the first third of Kokoro's voices; the rest of them go in step with mixes and resampled voices.
+    (hours) Kokoro's voices, mixes and resampled voices in step.
     """
     hibari = train_lists(hibari_voices(), hours.get("hibari", 0), sentences, seed)
     kokoro = list(round_robin(train_lists(kokoro_voices(), hours.get("kokoro", 0), sentences, seed)))
@@ -215,9 +215,8 @@ def plan(
     )
     mixed = list(round_robin(train_lists(mixes, hours.get("mix", 0), sentences, seed))) if mixes else []
     held = test_utterances(sentences, seed) + valid_utterances(sentences, seed)
-    third = len(kokoro) // 3
-    last = proportional([kokoro[third:], mixed, resampled])
-    return [*hibari[0], *held, *round_robin(hibari[1:]), *kokoro[:third], *last]
+    last = proportional([kokoro, mixed, resampled])
+    return [*hibari[0], *held, *round_robin(hibari[1:]), *last]
 
 
 def real_split(entry: dict, seed: int = 0) -> str:
