@@ -184,6 +184,8 @@ def parse() -> argparse.Namespace:
 
 def settings_of(arguments: argparse.Namespace, codec: Codec) -> Settings:
     """Settings from the command line. Raises ValueError for an unknown condition."""
+    from tadicodec.checkpoint import content_hash
+
     conditions = tuple(arguments.conditions.split(","))
     if unknown := set(conditions) - set(CONDITIONS):
         raise ValueError(
@@ -193,7 +195,7 @@ def settings_of(arguments: argparse.Namespace, codec: Codec) -> Settings:
         conditions = tuple(c for c in conditions if c != "text and prompt")
     return Settings(
         model=codec.name,
-        weights=codec.weights,
+        weights="-".join(content_hash(module, ("",)) for module in (codec.model, codec.vocoder)),
         manifest=arguments.manifest.name,
         splits=tuple(arguments.split.split(",")),
         limit=arguments.limit,
