@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 TEST_LINES = 300  # the last lines of sentences.txt: never spoken in training
 VALID_SENTENCES = 150
-CHARACTERS_PER_SECOND = 14.5  # of the voices here; only turns hours into a number of sentences
+CHARACTERS_PER_SECOND = 16.0  # of the voices here; only turns hours into a number of sentences
 LONGEST_SENTENCE = 220  # characters, about 16 s
 SHORTEST_SENTENCE = 3  # words
 TEST_VOICES = ("af_river", "am_onyx", "bf_lily", "bm_lewis")  # never trained on, alone or mixed

@@ -28,7 +28,7 @@ from corpus_studio import Item, Recording, Studio, write_flac
 if TYPE_CHECKING:
     from multiprocessing.pool import Pool
 
-BATCH = 24  # utterances a worker takes at a time
+BATCH = 8  # utterances a worker takes at a time
 REWRITE = 120.0  # seconds between two manifests while synthesis goes on
 
 

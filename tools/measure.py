@@ -24,7 +24,6 @@ from measure_report import markdown, summarise
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
-
     from tadicodec.speech import Prompt, Speech
 
 
