@@ -85,9 +85,7 @@ class TokenFile:
             raise CorruptedFile(f"embedded prompt: {error}") from error
 
 
-def write_tokens(
-    path: str | Path, speech: Speech, prompt: Prompt | str | None = None, overwrite: bool = False
-) -> None:
+def write_tokens(path: str | Path, speech: Speech, prompt: Prompt | str | None = None, overwrite: bool = False) -> None:
     """Write a batch of one to a .tdc file, whole or not at all.
 
     A `prompt` is embedded; a string is stored as the hash of a prompt that the receiver already has.

@@ -162,7 +162,9 @@ def read_blocks(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
         try:
             block = file.read(BLOCK, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise InputError(f"{name} is damaged ({error.error_string.rstrip('.')}); copy or export it again") from error
+            raise InputError(
+                f"{name} is damaged ({error.error_string.rstrip('.')}); copy or export it again"
+            ) from error
         if not len(block):
             return
         yield block

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from itertools import groupby
 from typing import Any, Protocol
 
 from tadicodec.cli.paths import Job, Work
@@ -15,8 +13,8 @@ from tadicodec.errors import InputError
 class Worker(Protocol):
     """What a command does with its jobs; each method raises InputError for a bad file."""
 
-    def measure(self, job: Job) -> tuple[str, float]:
-        """Group (a batch does not mix groups) and length of a job, cheaply."""
+    def measure(self, job: Job) -> float:
+        """Length of a job, cheaply."""
 
     def process(self, jobs: list[Job]) -> list[Any]:
         """Compute one result a job; writes nothing."""
@@ -36,29 +34,22 @@ def run_work(work: Work, worker: Worker, batch_size: int, tally: Tally) -> None:
     with tqdm(total=len(work.jobs), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
         good = measure_all(work.jobs, worker, tally)
         bar.update(tally.failed)
-        for batch in split_batches(good, batch_size):
+        for start in range(0, len(good), batch_size):
+            batch = good[start : start + batch_size]
             for job, result in process_batch(batch, worker, tally):
                 finish(job, result, worker, tally)
             bar.update(len(batch))
 
 
-def measure_all(jobs: list[Job], worker: Worker, tally: Tally) -> list[tuple[str, float, Job]]:
-    """Jobs by group and length, without those whose input is bad."""
-    measured = []
+def measure_all(jobs: list[Job], worker: Worker, tally: Tally) -> list[Job]:
+    """Jobs by length, so that a batch pads little, without those whose input is bad."""
+    lengths = {}
     for job in jobs:
         try:
-            measured.append((*worker.measure(job), job))
+            lengths[job] = worker.measure(job)
         except InputError as error:
             fail(job, error, tally)
-    return sorted(measured, key=lambda item: item[:2])
-
-
-def split_batches(measured: list[tuple[str, float, Job]], batch_size: int) -> Iterator[list[Job]]:
-    """Neighbours in length, so that little is padded."""
-    for _, group in groupby(measured, key=lambda item: item[0]):
-        jobs = [job for *_, job in group]
-        for start in range(0, len(jobs), batch_size):
-            yield jobs[start : start + batch_size]
+    return sorted(lengths, key=lengths.__getitem__)
 
 
 def process_batch(jobs: list[Job], worker: Worker, tally: Tally) -> list[tuple[Job, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,19 +51,17 @@ class Decoder:
         self.codec, self.text, self.prompt = codec, text, prompt
         self.sampling, self.overwrite = Sampling(args.steps, args.guidance, args.seed), args.overwrite
 
-    def measure(self, job: Job) -> tuple[str, float]:
-        file = self.read(job)
-        own_prompt = b"" if self.prompt is not None else file.prompt_data
-        return hashlib.sha256(own_prompt).hexdigest(), file.header.samples  # a batch shares one prompt
+    def measure(self, job: Job) -> float:
+        return self.read(job).header.samples
 
     def process(self, jobs: list[Job]) -> list[tuple[np.ndarray, TokenFile]]:
         files = [self.read(job) for job in jobs]
         speech = join([file.speech for file in files])
         if self.text is not None:
             speech = replace(speech, text=(self.text,) * len(files))
-        prompt = files[0].prompt if self.prompt is None else self.prompt
-        waves = self.codec.decode(speech, prompt=prompt, **self.sampling.keywords())
-        trimmed = [wave[: file.header.samples].float().cpu().numpy() for wave, file in zip(waves, files, strict=True)]
+        prompts = [file.prompt if self.prompt is None else self.prompt for file in files]
+        waves = self.codec.decode(speech, prompts, **self.sampling.keywords(len(files)))
+        trimmed = [wave[: file.header.samples].numpy() for wave, file in zip(waves, files, strict=True)]
         return list(zip(trimmed, files, strict=True))
 
     def read(self, job: Job) -> TokenFile:

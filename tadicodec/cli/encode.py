@@ -45,8 +45,8 @@ class Encoder:
     def __init__(self, codec: Codec, text: str | None, prompt: Prompt | None, overwrite: bool) -> None:
         self.codec, self.text, self.prompt, self.overwrite = codec, text, prompt, overwrite
 
-    def measure(self, job: Job) -> tuple[str, float]:
-        return "", seconds_of(job)
+    def measure(self, job: Job) -> float:
+        return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[Speech]:
         waves = [read_wave(job, self.codec.sample_rate) for job in jobs]

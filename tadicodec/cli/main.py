@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from tadicodec import __version__
 from tadicodec.cli import decode, encode, info, prepare, reconstruct, train
 from tadicodec.cli.summary import report
 from tadicodec.errors import InputError
@@ -61,9 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit:  # --help has been printed
         return 0
     if parsed.version:
-        from importlib.metadata import version
-
-        print(f"tadicodec {version('tadicodec')}")
+        print(f"tadicodec {__version__}")
         return 0
     if parsed.command is None:
         parser.error(f"a command is missing (one of {', '.join(COMMANDS)})")

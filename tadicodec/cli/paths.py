@@ -50,7 +50,7 @@ def pair(source: str, target: str, reads: Sequence[str], writes: Sequence[str], 
         InputError: IN is missing or holds no such files, or an output exists, is the input, or cannot be written.
     """
     if source != PIPE and Path(source).is_dir():
-        work = Work(pair_folder(Path(source), target, reads, writes[0]), folder=True)
+        work = Work(pair_folder(Path(source), target, reads, writes), folder=True)
     else:
         work = Work([pair_file(source, target, writes)], folder=False)
     for job in work.jobs:
@@ -72,14 +72,14 @@ def pair_file(source: str, target: str, writes: Sequence[str]) -> Job:
     return Job(start, end)
 
 
-def pair_folder(source: Path, target: str, reads: Sequence[str], suffix: str) -> list[Job]:
+def pair_folder(source: Path, target: str, reads: Sequence[str], writes: Sequence[str]) -> list[Job]:
     """The same tree under the output folder, with another extension."""
     end = Path(target)
-    if target == PIPE or (end.exists() and not end.is_dir()):
+    if target == PIPE or (not end.is_dir() and (end.exists() or end.suffix.lower() in writes)):
         raise InputError(f"{source} is a folder, so the output must be a folder too, not {target}")
     jobs: dict[Path, Job] = {}
     for path in list_files(source, reads, skip=end):
-        job = Job(path, (end / path.relative_to(source)).with_suffix(suffix))
+        job = Job(path, (end / path.relative_to(source)).with_suffix(writes[0]))
         other = jobs.setdefault(job.target, job)
         if other is not job:
             raise InputError(f"{other.source} and {path} would both become {job.target}; rename one")

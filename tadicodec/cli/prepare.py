@@ -11,7 +11,9 @@ from tadicodec.cli import options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="JSONL file, one utterance a line")
     parser.add_argument("out", metavar="OUT", help="folder for the features; what it has already is kept")
-    parser.add_argument("--model", metavar="M", help="take the mel settings of this model (default: the published ones)")
+    parser.add_argument(
+        "--model", metavar="M", help="take the mel settings of this model (default: the published ones)"
+    )
     parser.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (1)")
 
 

@@ -47,8 +47,8 @@ class Reconstructor:
         self.codec, self.text, self.prompt = codec, text, prompt
         self.sampling, self.overwrite = Sampling(args.steps, args.guidance, args.seed), args.overwrite
 
-    def measure(self, job: Job) -> tuple[str, float]:
-        return "", seconds_of(job)
+    def measure(self, job: Job) -> float:
+        return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[tuple[np.ndarray, Receipt]]:
         from tadicodec.container import to_bytes
@@ -56,12 +56,12 @@ class Reconstructor:
         waves = [read_wave(job, self.codec.sample_rate) for job in jobs]
         texts = [sidecar_text(job.source) if self.text is None else self.text for job in jobs]
         speech = self.codec.encode(waves, self.codec.sample_rate, text=texts)
-        decoded = self.codec.decode(speech, prompt=self.prompt, **self.sampling.keywords())
+        decoded = self.codec.decode(speech, self.prompt, **self.sampling.keywords(len(jobs)))
         results = []
         for index, wave in enumerate(decoded):
             one = speech[index]
             receipt = Receipt(float(one.seconds[0]), int(one.lengths[0]), len(to_bytes(one, self.prompt)))
-            results.append((wave[: int(one.samples[0])].float().cpu().numpy(), receipt))
+            results.append((wave[: int(one.samples[0])].numpy(), receipt))
         return results
 
     def write(self, job: Job, result: tuple[np.ndarray, Receipt]) -> Receipt:

@@ -8,7 +8,9 @@ import sys
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="see recipes/")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values to use instead of the recipe's")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="values to use instead of the recipe's"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from tadicodec.cli.main import main
+from tests.conftest import voice
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,6 @@ def cli(capsysbinary, monkeypatch):
     return call
 
 
-def speechlike(seconds: float, rate: int = 24000, seed: int = 0) -> np.ndarray:
-    """[N] a few harmonics with a slow envelope and some noise."""
-    time = np.arange(int(seconds * rate)) / rate
-    noise = np.random.default_rng(seed).normal(size=len(time))
-    tones = sum(np.sin(2 * np.pi * 130 * n * time + seed) / n for n in range(1, 9))
-    return (0.1 * tones * (1 + np.sin(2 * np.pi * 3 * time)) + 0.003 * noise).astype(np.float32)
-
-
 @pytest.fixture
 def make_wave(tmp_path):
     """make_wave("a.wav", seconds, rate, channels) -> path of a file with something like speech in it."""
@@ -49,7 +42,7 @@ def make_wave(tmp_path):
     def make(name="a.wav", seconds=0.7, rate=24000, channels=1, seed=0):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        wave = speechlike(seconds, rate, seed)
+        wave = voice(seconds, rate, seed=seed)
         soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
         return path
 

@@ -9,15 +9,14 @@ from tadicodec.errors import InputError
 
 
 class Counter:
-    """Files are named GROUP-LENGTH; a name that starts with a stage's name fails in that stage."""
+    """Files are named SOMETHING-LENGTH; a name that starts with a stage's name fails in that stage."""
 
     def __init__(self):
         self.batches, self.written = [], []
 
     def measure(self, job):
         self.stumble("measure", job)
-        group, length = job.source.name.split("-")[-2:]
-        return group, float(length)
+        return float(job.source.name.split("-")[-1])
 
     def process(self, jobs):
         for job in jobs:
@@ -39,10 +38,10 @@ def work(*names, folder=True):
     return Work([Job(Path(name), Path("out") / name) for name in names], folder)
 
 
-def test_batches_are_sorted_by_length_within_their_group():
+def test_batches_are_sorted_by_length():
     worker, tally = Counter(), Tally("done")
     run_work(work("a-3", "b-9", "a-1", "a-2", "b-4"), worker, 2, tally)
-    assert worker.batches == [["a-1", "a-2"], ["a-3"], ["b-4", "b-9"]]
+    assert worker.batches == [["a-1", "a-2"], ["a-3", "b-4"], ["b-9"]]
     assert len(tally.receipts) == 5 and tally.failed == 0
 
 

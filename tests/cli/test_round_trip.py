@@ -1,0 +1,164 @@
+"""Encode, decode and reconstruct through the command line, with a tiny random model."""
+
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from tadicodec.audio.files import read_audio
+from tadicodec.container import read_prompt, read_tokens
+
+
+def samples_at_24k(path):
+    info = soundfile.info(path)
+    return -(-info.frames * 24000 // info.samplerate)
+
+
+@pytest.fixture
+def encoded(cli, make_wave, tiny_model, tmp_path):
+    """A wave with a transcript beside it, and its token file."""
+    wave = make_wave("voice.wav", seconds=0.7)
+    (tmp_path / "voice.txt").write_text("one two\n")
+    assert cli("encode", wave, tmp_path / "voice.tdc", "--model", tiny_model).code == 0
+    return wave, tmp_path / "voice.tdc"
+
+
+def test_encode_then_decode(cli, encoded, tiny_model, tmp_path):
+    wave, tokens = encoded
+    assert read_tokens(tokens).text == ("one two",)
+    result = cli("decode", tokens, tmp_path / "out.flac", "--model", tiny_model)
+    assert result.code == 0 and result.err == "" and result.text.startswith("decoded 1 file: 0.70 s of audio, 5 tokens")
+    assert soundfile.info(tmp_path / "out.flac").samplerate == 24000
+    assert soundfile.info(tmp_path / "out.flac").frames == samples_at_24k(wave)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_reconstruct_any_rate_and_channels(cli, make_wave, tiny_model, tmp_path, rate, channels):
+    wave = make_wave(rate=rate, channels=channels, seconds=0.5)
+    result = cli("reconstruct", wave, tmp_path / "out.wav", "--model", tiny_model)
+    assert result.code == 0 and soundfile.info(tmp_path / "out.wav").frames == samples_at_24k(wave)
+
+
+@pytest.mark.parametrize("extension", ["flac", "ogg", "mp3"])
+def test_other_formats(cli, make_wave, tiny_model, tmp_path, extension):
+    wave = make_wave(f"a.{extension}", seconds=0.5)
+    assert cli("reconstruct", wave, tmp_path / f"out.{extension}", "--model", tiny_model).code == 0
+    assert len(read_audio(tmp_path / f"out.{extension}")[0]) > 0
+
+
+def test_ten_milliseconds_and_silence(cli, make_wave, tiny_model, tmp_path):
+    short = make_wave("short.wav", seconds=0.01)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(9000), 24000)
+    for wave in (short, tmp_path / "silence.wav"):
+        assert cli("reconstruct", wave, tmp_path / "out.wav", "--model", tiny_model, "--overwrite").code == 0
+        assert soundfile.info(tmp_path / "out.wav").frames == samples_at_24k(wave)
+
+
+def test_reconstruct_is_encode_and_decode(cli, encoded, tiny_model, tmp_path):
+    wave, tokens = encoded
+    common = ("--model", tiny_model, "--seed", "3", "--guidance", "1.5")
+    cli("decode", tokens, tmp_path / "a.wav", *common)
+    cli("reconstruct", wave, tmp_path / "b.wav", *common)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    cli("decode", tokens, tmp_path / "c.wav", "--model", tiny_model, "--seed", "4", "--guidance", "1.5")
+    assert (tmp_path / "a.wav").read_bytes() != (tmp_path / "c.wav").read_bytes()
+
+
+def test_pipes(cli, encoded, tiny_model, tmp_path):
+    wave, tokens = encoded
+    result = cli("encode", "-", "-", "--model", tiny_model, "--text", "one two", stdin=wave.read_bytes())
+    assert result.code == 0 and result.out == tokens.read_bytes()
+    assert result.err.startswith("encoded 1 file") and result.err.count("\n") == 1
+    result = cli("decode", "-", "-", "--model", tiny_model, "--json", stdin=result.out)
+    assert soundfile.info(io.BytesIO(result.out)).frames == samples_at_24k(wave)
+    assert json.loads(result.err)["tokens"] == 5
+
+
+def test_text_option_file_and_none(cli, encoded, tiny_model, tmp_path):
+    wave, _ = encoded
+    (tmp_path / "other.txt").write_text("three")
+    for option, stored in (("four", "four"), (tmp_path / "other.txt", "three"), ("", "")):
+        arguments = ("encode", wave, tmp_path / "t.tdc", "--model", tiny_model, "--text", option, "--overwrite")
+        assert cli(*arguments).code == 0 and read_tokens(tmp_path / "t.tdc").text == (stored,)
+        assert cli("decode", tmp_path / "t.tdc", tmp_path / "t.wav", "--model", tiny_model, "--overwrite").code == 0
+    os.remove(tmp_path / "voice.txt")
+    cli("encode", wave, tmp_path / "u.tdc", "--model", tiny_model)
+    assert read_tokens(tmp_path / "u.tdc").text == (None,)
+    assert cli("decode", tmp_path / "u.tdc", tmp_path / "u.wav", "--model", tiny_model).code == 0
+
+
+def test_an_embedded_prompt_is_all_the_receiver_needs(cli, encoded, make_wave, tiny_model, tmp_path):
+    wave, _ = encoded
+    prompt = make_wave("prompt.wav", seconds=0.5, rate=16000, seed=5)
+    (tmp_path / "prompt.txt").write_text("hey")
+    encode = ("encode", wave, tmp_path / "p.tdc", "--model", tiny_model, "--prompt", prompt)
+    result = cli(*encode, "--json")
+    assert result.code == 0 and read_prompt(tmp_path / "p.tdc").text == "hey"
+    size = (tmp_path / "p.tdc").stat().st_size
+    assert json.loads(result.out)["total_bits_per_second"] == pytest.approx(8 * size / 0.7, rel=1e-3)
+    decode = ("decode", tmp_path / "p.tdc", "--model", tiny_model)
+    cli(*decode, tmp_path / "embedded.wav")
+    cli(*decode, tmp_path / "given.wav", "--prompt", prompt)
+    cli(*decode, tmp_path / "other.wav", "--prompt", prompt, "--prompt-text", "something else")
+    cli("decode", tmp_path / "voice.tdc", "--model", tiny_model, tmp_path / "without.wav")
+    waves = [(tmp_path / f"{name}.wav").read_bytes() for name in ("embedded", "given", "other", "without")]
+    assert waves[0] == waves[1] and len({*waves}) == 3
+
+
+def test_folders(cli, make_wave, tiny_model, tmp_path):
+    for index, name in enumerate(("in/b.wav", "in/sub/a.flac", "in/sub/c.wav")):
+        make_wave(name, seconds=0.4 + 0.2 * index, seed=index)
+    (tmp_path / "in" / "b.txt").write_text("bee")
+    result = cli("encode", tmp_path / "in", tmp_path / "mid", "--model", tiny_model, "--batch-size", "2", "--json")
+    assert result.code == 0 and json.loads(result.out)["files"] == 3
+    assert read_tokens(tmp_path / "mid" / "b.tdc").text == ("bee",)
+    assert cli("decode", tmp_path / "mid", tmp_path / "out", "--model", tiny_model).code == 0
+    for name in ("b.wav", "sub/a.wav", "sub/c.wav"):
+        source = next((tmp_path / "in" / name).parent.glob(f"{name[-5]}.[wf]*"))
+        assert soundfile.info(tmp_path / "out" / name).frames == samples_at_24k(source)
+
+
+def test_a_folder_gives_the_codes_of_single_files(cli, make_wave, tiny_model, tmp_path):
+    for index in range(3):
+        make_wave(f"in/{index}.wav", seconds=0.3 + 0.5 * index, seed=index)
+    cli("encode", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    for index in range(3):
+        cli("encode", tmp_path / "in" / f"{index}.wav", tmp_path / f"{index}.tdc", "--model", tiny_model)
+        assert (tmp_path / f"{index}.tdc").read_bytes() == (tmp_path / "out" / f"{index}.tdc").read_bytes()
+
+
+def test_a_folder_sounds_like_its_single_files(cli, make_wave, tiny_model, tmp_path):
+    for index in range(3):
+        make_wave(f"in/{index}.wav", seconds=0.3 + 0.5 * index, seed=index)
+    cli("reconstruct", tmp_path / "in", tmp_path / "out", "--model", tiny_model)
+    for index in range(3):
+        cli(
+            "reconstruct",
+            tmp_path / "in" / f"{index}.wav",
+            tmp_path / "one.wav",
+            "--model",
+            tiny_model,
+            "--overwrite",
+        )
+        alone, batched = (read_audio(path)[0] for path in (tmp_path / "one.wav", tmp_path / "out" / f"{index}.wav"))
+        np.testing.assert_allclose(batched, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_precision_does_not_change_what_fits(cli, encoded, tiny_model, tmp_path, dtype):
+    _, tokens = encoded
+    assert cli("decode", tokens, tmp_path / "a.wav", "--model", tiny_model, "--dtype", dtype).code == 0
+
+
+def test_info(cli, encoded, tiny_model):
+    wave, tokens = encoded
+    document = json.loads(cli("info", tokens, "--json").out)
+    assert document["tokens"] == 5 and document["text"] == "one two" and document["prompt"] == {"source": "none"}
+    assert "code_bits_per_second: 100.0" in cli("info", tokens).text
+    assert json.loads(cli("info", wave, "--json").out)["samples"] == 16800
+    model = json.loads(cli("info", tiny_model, "--json").out)
+    assert model["kind"] == "model" and document["weights"] in model.values()
