@@ -102,7 +102,8 @@ class InferenceConfig:
     steps: int = 32
     guidance: float = 2.0
     rescale: float = 0.75
-    max_text_tokens: int = 2048
+    max_text_tokens: int = 2048  # a piece of speech may carry
+    piece_seconds: float = 30.0  # longer audio is taken in equal pieces of at most this
 
 
 @dataclass(frozen=True)

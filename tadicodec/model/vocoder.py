@@ -85,12 +85,11 @@ class InverseSTFT(nn.Module):
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, spectrum: Tensor, mask: Tensor | None) -> Tensor:
         """Complex [B, n_fft / 2 + 1, F], mask [B, 1, F] of the frames that exist -> [B, F * hop]."""
         frames = spectrum.shape[-1]
-        window = self.window.float()
+        window = torch.hann_window(self.n_fft, device=spectrum.device)
         pieces = torch.fft.irfft(spectrum, self.n_fft, dim=1, norm="backward") * window[None, :, None]
         envelope = masked(window.square()[None, :, None].expand(1, -1, frames), mask)
         return self.overlap_add(pieces) / self.overlap_add(envelope).clamp(min=1e-11)
