@@ -160,12 +160,19 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         if item.name not in values:
             continue
         value, kind_of_default = values[item.name], type(item.default)
-        if kind_of_default is float and type(value) is int:
-            value = float(value)
+        if kind_of_default is float and type(value) in (int, str):
+            value = number(value)  # YAML reads 1e-3 as a string
         if type(value) is not kind_of_default:
             raise InputError(f"config: {item.name} must be {kind_of_default.__name__}, not {value!r}")
         known[item.name] = value
     return kind(**known)
+
+
+def number(value: int | str) -> float | int | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')

@@ -1,0 +1,109 @@
+"""Training: it learns, and a run that was killed goes on exactly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from tests.data.test_manifest import write_corpus
+
+from tadicodec.codec import Codec
+from tadicodec.data.prepare import prepare_features
+from tadicodec.errors import InputError
+from tadicodec.train.recipe import run_recipe
+from tadicodec.train.schedules import OptimConfig, learning_rate
+from tadicodec.train.state import checkpoints
+
+TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    prepare_features(write_corpus(folder / "corpus"), folder / "features")
+    document = {
+        "task": "codec",
+        "out": str(folder / "run"),
+        "precision": "float32",
+        "data": {"features": str(folder / "features"), "frames": 200, "max_frames": 200},
+        "model": {
+            "name": "tiny",
+            "text_tokenizer": "bytes",
+            "preprocess": {},
+            "model": {"tadicodec": TINY, "vocos": {"dim": 8, "intermediate_dim": 8, "num_layers": 1}},
+        },
+        "objective": {"entropy_weight": 0.1, "ctc_weight": 0.1, "ctc_layers": 1, "text_drop": 0.2},
+        "optim": {"lr": 3e-3, "warmup": 5, "decay": 0.3},
+        "loop": {"steps": 24, "log_every": 1, "valid_every": 12, "valid_batches": 2},
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def final(out: Path) -> dict[str, torch.Tensor]:
+    folder = checkpoints(out / "checkpoints")[-1]
+    return {file.name: load_file(file) for file in folder.glob("*.safetensors")}
+
+
+def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
+    """Stop in the middle of an epoch, start again: the same weights, optimiser, average and losses, to the bit."""
+    run_recipe(recipe, [f"out={tmp_path / 'whole'}"], progress=False)
+    # max_minutes stops after the first step of each start, long before `steps`: the schedule is that of the whole run
+    for _ in range(3):
+        run_recipe(recipe, [f"out={tmp_path / 'parts'}", "loop.max_minutes=1e-9"], progress=False)
+    state = run_recipe(recipe, [f"out={tmp_path / 'parts'}"], progress=False)
+    assert state.step == 24
+    whole, parts = final(tmp_path / "whole"), final(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for file, tensors in whole.items():
+        for name, value in tensors.items():
+            assert torch.equal(value, parts[file][name]), (file, name)
+    logs = [[json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()] for run in ("whole", "parts")]
+    for one, other in zip(*logs, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
+    run_recipe(recipe, [f"out={tmp_path}", "loop.steps=60", "loop.valid_every=60"], progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [row["velocity"] for row in rows if row["kind"] == "train"]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert any(row["kind"] == "valid" for row in rows)
+    assert Codec.from_pretrained(tmp_path / "model").name == "tiny"
+    assert len(checkpoints(tmp_path / "checkpoints")) <= 2
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("loop.stepz=3", "loop has no 'stepz'"),
+        ("loop.steps=many", "steps must be int"),
+        ("nothing", "section.key=value"),
+        ("other.key=1", "unknown section 'other'"),
+        ("task=poetry", "task must be one of"),
+        ("data.features=missing", "tadicodec prepare"),
+        ("objective.time_sampling=gauss", "time_sampling"),
+    ],
+)
+def test_bad_recipes(recipe: Path, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_recipe(recipe, [override], progress=False)
+
+
+def test_checkpoint_of_another_model_is_refused(recipe: Path, tmp_path: Path) -> None:
+    run_recipe(recipe, [f"out={tmp_path}", "loop.steps=1"], progress=False)
+    with pytest.raises(InputError, match="does not fit this recipe"):
+        run_recipe(recipe, [f"out={tmp_path}", "model.model.tadicodec.hidden_size=64"], progress=False)
+
+
+def test_learning_rate_rises_holds_and_falls() -> None:
+    config = OptimConfig(lr=1.0, warmup=10, decay=0.2)
+    rates = [learning_rate(step, 100, config) for step in range(101)]
+    assert rates[0] == 0.1 and rates[9] == rates[50] == rates[80] == 1.0
+    assert rates[90] == pytest.approx(0.5) and rates[100] == 0.0
