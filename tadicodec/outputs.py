@@ -1,10 +1,11 @@
-"""Writing a file whole or not at all."""
+"""Writing a file or a stream whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 from tadicodec.errors import InputError
 
@@ -53,6 +54,14 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
         raise
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def send(stream: BinaryIO, data: bytes) -> None:
+    """Write all of `data` to a stream; an unbuffered one may take it in parts."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
+    stream.flush()
 
 
 def replace(target: Path, data: bytes) -> None:

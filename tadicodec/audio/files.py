@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from tadicodec.errors import InputError
-from tadicodec.outputs import write_bytes
+from tadicodec.outputs import send, write_bytes
 
 READABLE = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")  # what a folder is searched for
 WRITABLE = {
@@ -84,8 +84,7 @@ def write_audio(path: str | Path, wave: np.ndarray, sample_rate: int, overwrite:
 
 def write_audio_stream(stream: BinaryIO, wave: np.ndarray, sample_rate: int) -> None:
     """Write wave [N] as a WAV file to a stream that need not be seekable."""
-    stream.write(audio_bytes(wave, sample_rate, ".wav"))
-    stream.flush()
+    send(stream, audio_bytes(wave, sample_rate, ".wav"))
 
 
 def audio_bytes(wave: np.ndarray, sample_rate: int, extension: str) -> bytes:

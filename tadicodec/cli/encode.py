@@ -56,13 +56,11 @@ class Encoder:
 
     def write(self, job: Job, result: Speech) -> Receipt:
         from tadicodec.container import to_bytes
-        from tadicodec.outputs import write_bytes
+        from tadicodec.outputs import send, write_bytes
 
         data = to_bytes(result, self.prompt)
         if job.target is None:
-            stream = binary_output()
-            stream.write(data)
-            stream.flush()
+            send(binary_output(), data)
         else:
             write_bytes(job.target, data, self.overwrite)
         return Receipt(float(result.seconds[0]), int(result.lengths[0]), len(data))

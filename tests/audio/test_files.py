@@ -34,6 +34,15 @@ def test_read_and_write_streams():
     assert rate == 16000 and len(wave) == len(TONE)
 
 
+def test_a_stream_that_takes_parts_gets_everything():
+    class Slow(io.BytesIO):
+        def write(self, data):
+            return super().write(data[:1000])
+
+    write_audio_stream(stream := Slow(), TONE, 24000)
+    assert len(read_audio(io.BytesIO(stream.getvalue()))[0]) == len(TONE)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 8])
 @pytest.mark.parametrize("rate", [8000, 44100, 192000])
 def test_channels_are_averaged(tmp_path, channels, rate):

@@ -93,6 +93,12 @@ def test_exit_code_of_the_process(tmp_path):
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and "does not exist" in result.stderr
 
 
+def test_ctrl_c_is_silent():
+    code = "import os; from tadicodec.cli import main, info; info.run = lambda _: os.kill(os.getpid(), 2); "
+    result = python("-c", code + "exit(main.main(['info']))")
+    assert result.returncode == 130 and result.stderr == ""
+
+
 def test_a_broken_pipe_is_silent(make_wave):
     read_end, write_end = os.pipe()
     os.close(read_end)

@@ -1,0 +1,30 @@
+import json
+
+import numpy as np
+
+
+def test_prepare(cli, make_wave, tiny_model, tmp_path):
+    lines = []
+    for index in range(2):
+        path = make_wave(f"{index}.wav", seconds=1.0, seed=index)
+        row = {"id": str(index), "audio": path.name, "text": "hi", "speaker": "a", "seconds": 1.0}
+        lines.append(json.dumps(row | {"sample_rate": 24000, "split": "train", "licence": "CC0", "source": "test"}))
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    result = cli("prepare", tmp_path / "manifest.jsonl", tmp_path / "features", "--model", tiny_model)
+    assert result.code == 0 and result.text.startswith("prepared 2 clips")
+    assert np.load(tmp_path / "features" / "00000.mel.npy").shape == (112, 128)
+
+
+def test_prepare_names_the_bad_file(cli, make_wave, tmp_path):
+    row = {"id": "0", "audio": "none.wav", "text": "hi", "speaker": "a", "seconds": 1.0, "sample_rate": 24000}
+    line = json.dumps(row | {"split": "train", "licence": "CC0", "source": "test"})
+    (tmp_path / "manifest.jsonl").write_text(line)
+    result = cli("prepare", tmp_path / "manifest.jsonl", tmp_path / "features")
+    assert result.code == 2 and "none.wav does not exist" in result.err and result.err.count("\n") == 1
+
+
+def test_train_passes_the_overrides_on(cli, monkeypatch):
+    calls = []
+    monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *given, **options: calls.append((given, options)))
+    assert cli("train", "recipe.yaml", "optim.lr=-1", "loop.seed=2").code == 0
+    assert calls == [(("recipe.yaml", ["optim.lr=-1", "loop.seed=2"]), {"progress": calls[0][1]["progress"]})]
