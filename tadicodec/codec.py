@@ -114,12 +114,15 @@ class Codec:
         rate. text: what is said, one string an item (None: unknown); it travels with the codes, it does not change them.
 
         Raises:
-            InputError: no samples, samples that are not finite, as many texts as there are no waves.
+            InputError: no samples, samples that are not finite, not one text for each wave, a text too long for the model.
         """
         waves = [to_samples(item, sample_rate, self.sample_rate) for item in items_of(wave)]
         texts = (text,) * len(waves) if text is None or isinstance(text, str) else tuple(text)
         if len(texts) != len(waves):
             raise InputError(f"{len(waves)} waves but {len(texts)} texts; give one text for each")
+        for samples, words in zip(waves, texts):  # a text that cannot be decoded must not be stored
+            for piece in cut(-(-len(samples) // SAMPLES_PER_TOKEN), self.piece_tokens()):
+                self.text_ids(piece.words(words), None)
         codes = self.encode_items(waves)
         return Speech(
             codes=pad(codes),

@@ -56,6 +56,7 @@ class AutoencoderConfig:
     time_scheduler: str = "linear"
     patch_size: int = 1  # ours; mel frames a decoder position covers
     text_positions: str = "sequential"  # ours; "stretched" spreads text positions over the frames
+    text_added: bool = False  # ours; text, stretched over the frames, is also added to them
 
     def __post_init__(self) -> None:
         if self.vq_type != "bsq":

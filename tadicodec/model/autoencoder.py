@@ -33,11 +33,14 @@ class Autoencoder(nn.Module):
 
     def latents(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """mel [B, F, 128] -> unit latents [B, F // 8, 14] before quantization."""
-        hidden = self.encoder(mel, lengths)
+        return self.project(self.encoder(mel, lengths), lengths)
+
+    def project(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Encoder states [B, F, H] -> unit latents [B, F // 8, 14]."""
         if lengths is None:
-            lengths = torch.full((mel.shape[0],), mel.shape[1], device=mel.device)
+            lengths = torch.full((hidden.shape[0],), hidden.shape[1], device=hidden.device)
         factor = self.config.down_sample_factor
-        pooled = interpolate(hidden, lengths, lengths // factor, mel.shape[1] // factor)
+        pooled = interpolate(hidden, lengths, lengths // factor, hidden.shape[1] // factor)
         return F.normalize(self.vq_in_linear(pooled).float(), dim=-1)
 
     def encode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.config import AutoencoderConfig
-from tadicodec.model.lengths import valid
+from tadicodec.model.lengths import interpolate, valid
 from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
 
 
@@ -21,6 +21,7 @@ class Decoder(nn.Module):
         size = config.hidden_size
         self.patch = config.patch_size
         self.stretched = config.text_positions == "stretched"
+        self.text_added = config.text_added
         self.head_size = size // config.num_heads
         self.in_linear = nn.Linear(config.mel_dim * self.patch, size)
         self.out_linear = nn.Linear(size, config.mel_dim * self.patch)
@@ -50,9 +51,12 @@ class Decoder(nn.Module):
         frames = x.shape[1] // self.patch
         h = self.in_linear(x.reshape(x.shape[0], frames, -1)) + self.cond_mlp(self.pool(condition))
         text_size = 0 if text is None else text.shape[1]
-        if text is not None:
-            h = torch.cat([self.text_mlp(text), h], dim=1)
         patches = None if lengths is None else (lengths + self.patch - 1) // self.patch
+        if text is not None:
+            text = self.text_mlp(text)
+            if self.text_added:
+                h = h + self.spread(text, text_lengths, patches, frames)
+            h = torch.cat([text, h], dim=1)
         mask = self.mask(x.shape[0], (text_size, frames), text_lengths, patches)
         positions = self.positions((text_size, frames), text_lengths, patches, x.device)
         rotary = rotary_tables(positions, self.head_size)
@@ -61,6 +65,16 @@ class Decoder(nn.Module):
             h = layer(h, rotary, mask, embedded)
         h = self.norm(h[:, text_size:], embedded)
         return self.out_linear(h).reshape(x.shape)
+
+    def spread(self, text: Tensor, text_lengths: Tensor | None, patches: Tensor | None, frames: int) -> Tensor:
+        """Text [B, L, H] stretched evenly over each item's own frames -> [B, frames, H]; zeros for an item without.
+
+        A first guess of what is said when, there from the first step; attention learns to correct it.
+        """
+        batch, size, device = text.shape[0], text.shape[1], text.device
+        count = torch.full((batch,), size, device=device) if text_lengths is None else text_lengths
+        span = torch.full((batch,), frames, device=device) if patches is None else patches
+        return interpolate(text, count, span, frames) * (count > 0)[:, None, None]
 
     def pool(self, condition: Tensor) -> Tensor:
         """Mean of the frames that share a decoder position: [B, F, H] -> [B, F / patch, H]."""

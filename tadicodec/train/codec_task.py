@@ -16,7 +16,7 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.lengths import valid
 from tadicodec.model.transformer import BlockConfig
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.train.ctc_head import CTCHead, ctc_loss
+from tadicodec.train.ctc_head import UPSAMPLE, CTCHead, ctc_loss
 from tadicodec.train.task import Batch, Losses
 
 
@@ -25,18 +25,20 @@ class CodecObjective:
     """Weights and conditioning dropout; defaults are the published training's where it defines them."""
 
     entropy_weight: float = 1.0
-    ctc_weight: float = 0.0
+    ctc_weight: float = 0.0  # characters from the quantized sequence
     ctc_layers: int = 2
+    transcript_weight: float = 0.0  # characters from the encoder's frames
     prompt_probability: float = 0.8  # of an item starting with a clean prompt
     prompt_max: float = 0.4  # share of the frames
     prompt_min: int = 5  # frames
     token_drop: float = 0.2  # of an item decoding without its tokens
     text_drop: float = 0.0  # of an item decoding without its text
-    time_sampling: str = "uniform"  # or "logit_normal"
+    time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
+    # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
-        if self.time_sampling not in ("uniform", "logit_normal"):
-            raise InputError("objective: time_sampling is 'uniform' or 'logit_normal'")
+        if self.time_sampling not in ("uniform", "logit_normal", "squared"):
+            raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
 
 class CodecNetwork(nn.Module):
@@ -50,12 +52,15 @@ class CodecNetwork(nn.Module):
         if objective.ctc_weight > 0:
             block = BlockConfig(shape.hidden_size, shape.num_heads, shape.ffn_size)
             self.ctc = CTCHead(shape.vq_emb_dim, block, objective.ctc_layers, shape.text_vocab_size)
+        if objective.transcript_weight > 0:
+            self.transcript = nn.Linear(shape.hidden_size, shape.text_vocab_size + 1)
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss terms (scalars), and the latents for the code statistics."""
         mel, lengths = batch["mel"], batch["lengths"]
         tokens = lengths // self.codec.config.down_sample_factor
-        latents = self.codec.latents(mel, lengths)
+        hidden = self.codec.encoder(mel, lengths)
+        latents = self.codec.project(hidden, lengths)
         quantized = quantizer.quantize(latents)
         velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens))
         terms = {"velocity": velocity_error(velocity, target, batch, draws["prompt"]), "latents": latents}
@@ -63,6 +68,8 @@ class CodecNetwork(nn.Module):
         terms["entropy"], terms["codebook_entropy"] = sure - even, even.detach()
         if self.objective.ctc_weight > 0:
             terms["ctc_logits"] = self.ctc(quantized, tokens)
+        if self.objective.transcript_weight > 0:
+            terms["transcript_logits"] = self.transcript(hidden)
         return terms
 
     def velocity(self, batch: Batch, draws: dict[str, Tensor], condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,14 +109,12 @@ class CodecTask:
         terms = self.networks["codec"](batch, draws)
         loss = terms["velocity"] + self.objective.entropy_weight * terms["entropy"]
         metrics = {name: terms[name].detach() for name in ("velocity", "entropy", "codebook_entropy")}
-        if "ctc_logits" in terms:
-            ctc = ctc_loss(
-                terms["ctc_logits"],
-                batch["lengths"] // self.config.autoencoder.down_sample_factor,
-                batch["text_ids"],
-                batch["text_lengths"],
-            )
-            loss, metrics["ctc"] = loss + self.objective.ctc_weight * ctc, ctc.detach()
+        tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor
+        heads = {"ctc": (tokens * UPSAMPLE, self.objective.ctc_weight), "transcript": (batch["lengths"], self.objective.transcript_weight)}
+        for name, (steps, weight) in heads.items():
+            if weight > 0:
+                ctc = ctc_loss(terms[f"{name}_logits"], steps, batch["text_ids"], batch["text_lengths"])
+                loss, metrics[name] = loss + weight * ctc, ctc.detach()
         yield "codec", loss, metrics
 
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -119,6 +124,8 @@ class CodecTask:
         time = uniform[0] * (1 - 1e-5) + 1e-5
         if rules.time_sampling == "logit_normal":
             time = torch.randn(mel.shape[0], generator=generator).sigmoid()
+        elif rules.time_sampling == "squared":
+            time = time.square()
         longest = (lengths * rules.prompt_max).clamp(min=1)
         shortest = (lengths / 4).clamp(max=rules.prompt_min)
         prompt = (shortest + uniform[1] * (longest - shortest).clamp(min=0)).long()

@@ -33,9 +33,9 @@ class CTCHead(nn.Module):
 def ctc_loss(logits: Tensor, lengths: Tensor, text_ids: Tensor, text_lengths: Tensor) -> Tensor:
     """Mean over items of the CTC loss per character; the blank is the last class, texts that cannot fit count zero.
 
-    logits [B, 4 T, V + 1], lengths [B] tokens, text_ids [B, L], text_lengths [B].
+    logits [B, S, V + 1], lengths [B] steps, text_ids [B, L], text_lengths [B].
     """
     log_probs = logits.float().log_softmax(-1).transpose(0, 1)
     return F.ctc_loss(
-        log_probs, text_ids, lengths * UPSAMPLE, text_lengths, blank=logits.shape[-1] - 1, zero_infinity=True
+        log_probs, text_ids, lengths, text_lengths, blank=logits.shape[-1] - 1, zero_infinity=True
     )

@@ -83,10 +83,10 @@ def test_masked_std_sees_valid_frames_only() -> None:
     torch.testing.assert_close(out.flatten(), torch.stack([values[0].std(), values[1, :4].std()]))
 
 
-@pytest.mark.parametrize("positions, patch", [("stretched", 2), ("sequential", 1), ("sequential", 4)])
-def test_decoder_ignores_padding_of_frames_and_text(positions: str, patch: int) -> None:
+@pytest.mark.parametrize("positions, patch, added", [("stretched", 2, True), ("sequential", 1, False), ("sequential", 4, True)])
+def test_decoder_ignores_padding_of_frames_and_text(positions: str, patch: int, added: bool) -> None:
     torch.manual_seed(0)
-    model = Autoencoder(tiny_config(text_positions=positions, patch_size=patch).autoencoder).eval()
+    model = Autoencoder(tiny_config(text_positions=positions, patch_size=patch, text_added=added).autoencoder).eval()
     for norm in (layer.input_layernorm for layer in model.decoder.layers):
         torch.nn.init.normal_(norm.to_weight.weight, std=0.1)
     frames, letters = torch.tensor([24, 16]), torch.tensor([5, 9])

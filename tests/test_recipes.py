@@ -1,0 +1,43 @@
+"""Every recipe of the repository builds what it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tadicodec.config import CodecConfig
+from tadicodec.data.prepare import prepare_features
+from tadicodec.train.recipe import DataConfig, assemble, checked, read_recipe
+from tadicodec.train.schedules import OptimConfig
+from tests.data.test_manifest import write_corpus
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipes")
+    prepare_features(write_corpus(folder), folder / "features")
+    return folder / "features"
+
+
+@pytest.mark.parametrize("path", [p for p in RECIPES if p.parent.name != "launch"], ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_recipe_builds(path: Path, features: Path) -> None:
+    document = read_recipe(path, [f"data.features={features}"])
+    data = checked(DataConfig, document["data"], "data")
+    checked(OptimConfig, document["optim"], "optim")
+    with torch.device("meta"):
+        task, train, valid = assemble(document, data, seed=0)
+    assert task.ema in task.networks and train.frames and valid.frames
+    if document["task"] == "codec":
+        CodecConfig.from_dict(document["model"])
+
+
+@pytest.mark.parametrize("path", [p for p in RECIPES if p.parent.name == "launch"], ids=lambda p: p.name)
+def test_launch_file_is_an_accelerate_config(path: Path) -> None:
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    assert ClusterConfig.from_yaml_file(str(path)).num_processes == yaml.safe_load(path.read_text())["num_processes"]
