@@ -1,0 +1,28 @@
+"""Two processes train one model: same weights on both, other data than one process would see."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+from tadicodec.train.state import checkpoints
+from tests.train.test_loop import recipe  # noqa: F401
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_processes(recipe: Path, tmp_path: Path) -> None:  # noqa: F811
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "recipes/launch/cpu_2.yaml")]
+    command += ["-m", "tadicodec", "train", str(recipe), f"out={tmp_path}", "loop.steps=6"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, 7))
+    assert checkpoints(tmp_path / "checkpoints")[-1].name == "step-00000006"
+
+
