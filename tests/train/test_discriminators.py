@@ -16,7 +16,9 @@ from tadicodec.train.discriminators import (
     SpectralDiscriminator,
 )
 
-TINY = DiscriminatorConfig(periods=2, period_width=4, period_max=8, resolutions=2, spectral_width=4, spectral_layers=2)
+TINY = DiscriminatorConfig(
+    periods=2, period_width=4, period_max=8, resolutions=2, spectral_width=4, spectral_layers=2
+)
 
 
 @pytest.fixture
@@ -27,7 +29,8 @@ def critics() -> Discriminators:
 
 def waves(length: int = 4800) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(2, length, generator=generator) * 0.1, torch.randn(2, length, generator=generator) * 0.1
+    real, fake = torch.randn(2, 2, length, generator=generator) * 0.1
+    return real, fake
 
 
 def has_gradients(network: nn.Module) -> bool:

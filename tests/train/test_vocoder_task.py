@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tests.data.test_manifest import write_corpus
 from torch import Tensor
 
 from tadicodec.audio.mel import MelSpectrogram, valid_bins
@@ -23,9 +22,10 @@ from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.recipe import checked, read_recipe, run_recipe
 from tadicodec.train.state import checkpoints
 from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask, damage
+from tests.data.test_manifest import write_corpus
 
 MEL = MelConfig()
-SIZES = {"periods": 1, "period_width": 4, "period_max": 8, "resolutions": 1, "spectral_width": 4, "spectral_layers": 2}
+SIZES = {"periods": 1, "period_width": 4, "period_max": 8, "resolutions": 1, "spectral_width": 4}
 PLAIN = VocoderObjective(**SIZES, adversarial_start=100)
 RECIPES = Path(__file__).parents[2] / "recipes" / "vocoder"
 
@@ -93,7 +93,7 @@ def test_reconstruction_falls() -> None:
     optimizer = torch.optim.AdamW(task.networks["generator"].parameters(), lr=3e-3)
     losses = []
     for _ in range(20):
-        (_, loss, _), = task.losses(batch, seeded())
+        ((_, loss, _),) = task.losses(batch, seeded())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -102,7 +102,7 @@ def test_reconstruction_falls() -> None:
 
 
 def test_nothing_above_the_bandwidth_counts() -> None:
-    """A loud tone at 10 kHz in the target changes no loss of a 16 kHz recording, and every loss of a full one."""
+    """A tone at 10 kHz in the target changes no loss of a 16 kHz recording, and every loss of a full one."""
     task = make_task(replace(PLAIN, adversarial_start=0))
     tone = 0.3 * torch.sin(torch.arange(24 * 480).double() * (2 * torch.pi * 10000 / 24000)).float()
     for bandwidth, same in ((valid_bins(16000, MEL), True), (128, False)):
@@ -122,7 +122,8 @@ def test_same_generator_same_losses() -> None:
 def test_discriminators_see_a_window() -> None:
     task, batch = make_task(replace(PLAIN, adversarial_start=0, adversarial_frames=8)), make_batch()
     seen = []
-    task.networks["discriminator"].register_forward_pre_hook(lambda _, waves: seen.append([w.shape for w in waves]))
+    critics = task.networks["discriminator"]
+    critics.register_forward_pre_hook(lambda _, waves: seen.append([wave.shape for wave in waves]))
     run_step(task, batch)
     assert seen == [[(2, 8 * 480)] * 2]
     starts = {task.draw(batch, seeded(seed))["first"] for seed in range(200)}
@@ -158,7 +159,8 @@ def test_sample_is_two_mels() -> None:
 def test_export_is_a_vocoder(tmp_path: Path) -> None:
     task, batch = make_task(), make_batch()
     task.export(task.networks["generator"], tmp_path / "model")
-    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == ["vocoder.json", "vocoder.safetensors"]
+    names = sorted(file.name for file in (tmp_path / "model").iterdir())
+    assert names == ["vocoder.json", "vocoder.safetensors"]
     weights = tmp_path / "model" / "vocoder.safetensors"
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
     loaded = Vocoder(build(VocoderConfig, json.loads((tmp_path / "model" / "vocoder.json").read_text())))
@@ -207,5 +209,6 @@ def test_run_stops_and_goes_on_across_the_start(tmp_path: Path) -> None:
     finals = [checkpoints(tmp_path / run / "checkpoints")[-1] for run in ("whole", "parts")]
     for file in finals[0].glob("*.safetensors"):
         one, other = load_file(file), load_file(finals[1] / file.name)
-        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one), file.name
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one), file.name
     assert (tmp_path / "whole" / "model" / "vocoder.safetensors").is_file()
