@@ -55,20 +55,24 @@ class AutoencoderConfig:
     sigma: float = 1e-5
     time_scheduler: str = "linear"
     patch_size: int = 1  # ours; mel frames a decoder position covers
-    text_positions: str = "sequential"  # ours; "stretched" spreads text positions over the frames
-    text_added: bool = False  # ours; text, stretched over the frames, is also added to them
+    text_positions: str = "sequential"  # ours; "aligned": each character stands, and is added, where it is spoken
+    aligner_layers: int = 2  # ours; blocks of the network that finds where, with text_positions "aligned"
 
     def __post_init__(self) -> None:
         if self.vq_type != "bsq":
             raise InputError(f"config: vq_type {self.vq_type!r} is not supported; this package implements 'bsq'")
         if self.time_scheduler != "linear":
             raise InputError(f"config: time_scheduler {self.time_scheduler!r} is not supported, only 'linear'")
-        if self.text_positions not in ("sequential", "stretched"):
-            raise InputError("config: text_positions is 'sequential' or 'stretched'")
+        if self.text_positions not in ("sequential", "aligned"):
+            raise InputError("config: text_positions is 'sequential' or 'aligned'")
         if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
             raise InputError("config: hidden_size must be an even multiple of num_heads")
         if self.down_sample_factor % self.patch_size:
             raise InputError("config: patch_size must divide down_sample_factor")
+
+    @property
+    def aligned(self) -> bool:
+        return self.use_text_cond and self.text_positions == "aligned"
 
     @property
     def ffn_size(self) -> int:

@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from tadicodec.config import AutoencoderConfig
 from tadicodec.model import flow, quantizer
+from tadicodec.model.aligner import STEPS_PER_TOKEN, Aligner, forced_alignment
 from tadicodec.model.decoder import Decoder
 from tadicodec.model.encoder import Encoder
 from tadicodec.model.lengths import interpolate, valid
+from tadicodec.model.transformer import BlockConfig
 
 
 class Autoencoder(nn.Module):
@@ -28,6 +30,9 @@ class Autoencoder(nn.Module):
         if config.use_text_cond:
             self.text_emb = nn.Embedding(config.text_vocab_size, config.hidden_size)
         self.decoder = Decoder(config)
+        if config.aligned:
+            block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size)
+            self.aligner = Aligner(config.vq_emb_dim, block, config.aligner_layers, config.text_vocab_size)
 
     # encode ---------------------------------------------------------------------------------------------------------
 
@@ -60,6 +65,17 @@ class Autoencoder(nn.Module):
         embedded = self.vq_out_linear(quantized.to(self.vq_out_linear.weight.dtype))
         return interpolate(embedded, lengths, lengths * factor, quantized.shape[1] * factor)
 
+    def text_times(
+        self, quantized: Tensor, text_ids: Tensor, lengths: Tensor | None, text_lengths: Tensor | None
+    ) -> Tensor:
+        """Frame [B, L] at which each character begins, found from the quantized vectors [B, T, 14]."""
+        batch, size, device = quantized.shape[0], quantized.shape[1], quantized.device
+        tokens = torch.full((batch,), size, device=device) if lengths is None else lengths
+        letters = torch.full((batch,), text_ids.shape[1], device=device) if text_lengths is None else text_lengths
+        logits = self.aligner(quantized, lengths)
+        times = forced_alignment(logits, tokens * STEPS_PER_TOKEN, text_ids, letters)
+        return times * (self.config.down_sample_factor / STEPS_PER_TOKEN)
+
     def decode(
         self,
         codes: Tensor,
@@ -74,13 +90,15 @@ class Autoencoder(nn.Module):
     ) -> Tensor:
         """codes [B, T] (prompt's first), noise [B, 8 T, 128], lengths [B] tokens, text_ids [B, L], prompt [B, 8 T, 128]
         clean in its first prompt_lengths [B] frames -> mel [B, 8 T, 128], prompt included."""
-        condition = self.condition(quantizer.from_codes(codes, self.config.vq_emb_dim), lengths)
+        quantized = quantizer.from_codes(codes, self.config.vq_emb_dim)
+        condition = self.condition(quantized, lengths)
         frames = None if lengths is None else lengths * self.config.down_sample_factor
         has_text = text_ids is not None and text_ids.shape[1] > 0 and self.config.use_text_cond
-        text = self.text_emb(text_ids) if has_text else None
-        conditional = partial(
-            self.decoder, condition=condition, text=text, lengths=frames, text_lengths=text_lengths if has_text else None
-        )
+        conditional = partial(self.decoder, condition=condition, lengths=frames)
+        if has_text:
+            times = self.text_times(quantized, text_ids, lengths, text_lengths) if self.config.aligned else None
+            text = self.text_emb(text_ids)
+            conditional = partial(conditional, text=text, text_lengths=text_lengths, text_times=times)
         unconditional = partial(self.decoder, condition=torch.zeros_like(condition), lengths=frames)
         return flow.solve(
             conditional,

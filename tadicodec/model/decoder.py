@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.config import AutoencoderConfig
-from tadicodec.model.lengths import interpolate, valid
+from tadicodec.model.lengths import gather, valid
 from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
 
 
@@ -20,8 +20,6 @@ class Decoder(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.patch = config.patch_size
-        self.stretched = config.text_positions == "stretched"
-        self.text_added = config.text_added
         self.head_size = size // config.num_heads
         self.in_linear = nn.Linear(config.mel_dim * self.patch, size)
         self.out_linear = nn.Linear(size, config.mel_dim * self.patch)
@@ -42,10 +40,12 @@ class Decoder(nn.Module):
         *,
         lengths: Tensor | None = None,
         text_lengths: Tensor | None = None,
+        text_times: Tensor | None = None,
     ) -> Tensor:
         """x [B, F, 128] noisy mel, time [B] in [0, 1], condition [B, F, H] upsampled tokens (zeros: none),
         text [B, L, H] embeddings or None, lengths [B] frames, text_lengths [B] -> velocity [B, F, 128].
 
+        text_times [B, L] are the frames where characters begin (None: the text simply stands before the frames).
         F must be a multiple of the patch size (8 frames a token always is).
         """
         frames = x.shape[1] // self.patch
@@ -54,27 +54,18 @@ class Decoder(nn.Module):
         patches = None if lengths is None else (lengths + self.patch - 1) // self.patch
         if text is not None:
             text = self.text_mlp(text)
-            if self.text_added:
-                h = h + self.spread(text, text_lengths, patches, frames)
+            if text_times is not None:
+                text_times = text_times / self.patch
+                h = h + spoken(text, text_times, text_lengths, frames)
             h = torch.cat([text, h], dim=1)
         mask = self.mask(x.shape[0], (text_size, frames), text_lengths, patches)
-        positions = self.positions((text_size, frames), text_lengths, patches, x.device)
+        positions = self.positions((text_size, frames), text_lengths, text_times, x.device)
         rotary = rotary_tables(positions, self.head_size)
         embedded = self.diff_step_mlp(time_embedding(time, h.shape[-1]).to(h.dtype))
         for layer in self.layers:
             h = layer(h, rotary, mask, embedded)
         h = self.norm(h[:, text_size:], embedded)
         return self.out_linear(h).reshape(x.shape)
-
-    def spread(self, text: Tensor, text_lengths: Tensor | None, patches: Tensor | None, frames: int) -> Tensor:
-        """Text [B, L, H] stretched evenly over each item's own frames -> [B, frames, H]; zeros for an item without.
-
-        A first guess of what is said when, there from the first step; attention learns to correct it.
-        """
-        batch, size, device = text.shape[0], text.shape[1], text.device
-        count = torch.full((batch,), size, device=device) if text_lengths is None else text_lengths
-        span = torch.full((batch,), frames, device=device) if patches is None else patches
-        return interpolate(text, count, span, frames) * (count > 0)[:, None, None]
 
     def pool(self, condition: Tensor) -> Tensor:
         """Mean of the frames that share a decoder position: [B, F, H] -> [B, F / patch, H]."""
@@ -96,20 +87,28 @@ class Decoder(nn.Module):
         return key_mask(torch.cat([text, mel], dim=1))
 
     def positions(
-        self, sizes: tuple[int, int], text_lengths: Tensor | None, patches: Tensor | None, device: torch.device
+        self, sizes: tuple[int, int], text_lengths: Tensor | None, text_times: Tensor | None, device: torch.device
     ) -> Tensor:
-        """Rotary positions [B or 1, L + F]; an item's frames follow its own text, whatever the padding between them."""
+        """Rotary positions [B or 1, L + F]: characters where they are spoken, or else the frames of each item behind its
+        own text, whatever the padding between them."""
         text_size, frames = sizes
-        text = torch.arange(text_size, device=device, dtype=torch.float32)[None]
         mel = torch.arange(frames, device=device, dtype=torch.float32)[None]
-        count = torch.full((1, 1), float(text_size), device=device) if text_lengths is None else text_lengths[:, None]
-        if self.stretched:
-            span = torch.full((1, 1), float(frames), device=device) if patches is None else patches[:, None]
-            text = (text + 0.5) * span / count.clamp(min=1) - 0.5
-        else:
-            mel = mel + count
-        rows = max(text.shape[0], mel.shape[0])
-        return torch.cat([text.expand(rows, -1), mel.expand(rows, -1)], dim=1)
+        if text_times is not None and text_size:
+            return torch.cat([text_times, mel.expand(text_times.shape[0], -1)], dim=1)
+        text = torch.arange(text_size, device=device, dtype=torch.float32)[None]
+        mel = mel + (text_size if text_lengths is None else text_lengths[:, None])
+        return torch.cat([text.expand(mel.shape[0], -1), mel], dim=1)
+
+
+def spoken(text: Tensor, times: Tensor, text_lengths: Tensor | None, frames: int) -> Tensor:
+    """The character being spoken at each decoder position: text [B, L, H], times [B, L] non-decreasing, in positions ->
+    [B, frames, H]; zeros for an item without text."""
+    size = text.shape[1]
+    count = torch.full_like(times[:, 0], size) if text_lengths is None else text_lengths
+    times = torch.where(valid(count, size), times, torch.inf).contiguous()
+    place = torch.arange(frames, device=text.device, dtype=times.dtype).expand(len(times), -1).contiguous()
+    index = (torch.searchsorted(times, place, right=True) - 1).clamp(min=0)
+    return gather(text, index) * (count > 0)[:, None, None]
 
 
 def time_embedding(time: Tensor, size: int) -> Tensor:

@@ -12,11 +12,11 @@ from tadicodec.checkpoint import save_model
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
 from tadicodec.model import flow, quantizer
+from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.lengths import valid
-from tadicodec.model.transformer import BlockConfig
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.train.ctc_head import UPSAMPLE, CTCHead, ctc_loss
+from tadicodec.train.ctc_loss import ctc_loss
 from tadicodec.train.task import Batch, Losses
 
 
@@ -25,8 +25,7 @@ class CodecObjective:
     """Weights and conditioning dropout; defaults are the published training's where it defines them."""
 
     entropy_weight: float = 1.0
-    ctc_weight: float = 0.0  # characters from the quantized sequence
-    ctc_layers: int = 2
+    ctc_weight: float = 0.0  # characters from the quantized sequence (models with an aligner)
     transcript_weight: float = 0.0  # characters from the encoder's frames
     prompt_probability: float = 0.8  # of an item starting with a clean prompt
     prompt_max: float = 0.4  # share of the frames
@@ -49,9 +48,8 @@ class CodecNetwork(nn.Module):
         shape = config.autoencoder
         self.codec = Autoencoder(shape)
         self.objective = objective
-        if objective.ctc_weight > 0:
-            block = BlockConfig(shape.hidden_size, shape.num_heads, shape.ffn_size)
-            self.ctc = CTCHead(shape.vq_emb_dim, block, objective.ctc_layers, shape.text_vocab_size)
+        if objective.ctc_weight > 0 and not shape.aligned:
+            raise InputError("objective: ctc_weight trains the aligner; set the model's text_positions to aligned")
         if objective.transcript_weight > 0:
             self.transcript = nn.Linear(shape.hidden_size, shape.text_vocab_size + 1)
 
@@ -62,17 +60,23 @@ class CodecNetwork(nn.Module):
         hidden = self.codec.encoder(mel, lengths)
         latents = self.codec.project(hidden, lengths)
         quantized = quantizer.quantize(latents)
-        velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens))
-        terms = {"velocity": velocity_error(velocity, target, batch, draws["prompt"]), "latents": latents}
+        terms, times = {"latents": latents}, None
+        if self.codec.config.aligned:
+            logits = terms["ctc_logits"] = self.codec.aligner(quantized, tokens)
+            steps = tokens * STEPS_PER_TOKEN
+            times = forced_alignment(logits.detach(), steps, batch["text_ids"], batch["text_lengths"])
+            times = times * (self.codec.config.down_sample_factor / STEPS_PER_TOKEN)
+        velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens), times)
+        terms["velocity"] = velocity_error(velocity, target, batch, draws["prompt"])
         sure, even = quantizer.entropies(latents, valid(tokens, latents.shape[1]))
         terms["entropy"], terms["codebook_entropy"] = sure - even, even.detach()
-        if self.objective.ctc_weight > 0:
-            terms["ctc_logits"] = self.ctc(quantized, tokens)
         if self.objective.transcript_weight > 0:
             terms["transcript_logits"] = self.transcript(hidden)
         return terms
 
-    def velocity(self, batch: Batch, draws: dict[str, Tensor], condition: Tensor) -> tuple[Tensor, Tensor]:
+    def velocity(
+        self, batch: Batch, draws: dict[str, Tensor], condition: Tensor, text_times: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         mel, lengths = batch["mel"], batch["lengths"]
         noisy, target = flow.noisy(mel, draws["noise"], draws["time"], self.codec.config.sigma)
         noisy = torch.where(valid(draws["prompt"], mel.shape[1])[..., None], mel, noisy)
@@ -83,6 +87,7 @@ class CodecNetwork(nn.Module):
             self.codec.text_emb(batch["text_ids"]) if self.codec.config.use_text_cond else None,
             lengths=lengths,
             text_lengths=batch["text_lengths"] * draws["keep_text"].long(),
+            text_times=text_times,
         )
         return velocity, target
 
@@ -110,7 +115,10 @@ class CodecTask:
         loss = terms["velocity"] + self.objective.entropy_weight * terms["entropy"]
         metrics = {name: terms[name].detach() for name in ("velocity", "entropy", "codebook_entropy")}
         tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor
-        heads = {"ctc": (tokens * UPSAMPLE, self.objective.ctc_weight), "transcript": (batch["lengths"], self.objective.transcript_weight)}
+        heads = {
+            "ctc": (tokens * STEPS_PER_TOKEN, self.objective.ctc_weight),
+            "transcript": (batch["lengths"], self.objective.transcript_weight),
+        }
         for name, (steps, weight) in heads.items():
             if weight > 0:
                 ctc = ctc_loss(terms[f"{name}_logits"], steps, batch["text_ids"], batch["text_lengths"])

@@ -53,7 +53,8 @@ class Trainer:
         self.task, self.out, self.loop, self.optim, self.accelerator = task, out, loop, optim, accelerator
         plain = dict(task.networks)
         optimizers = {name: self.optimizer(network) for name, network in plain.items()}
-        self.state = TrainState(plain, optimizers, deepcopy(plain[task.ema].state_dict()))
+        average = deepcopy(plain[task.ema].state_dict())
+        self.state = TrainState(plain, optimizers, average, processes=accelerator.num_processes)
         for name, network in plain.items():
             if loop.compile:
                 compile_blocks(network)

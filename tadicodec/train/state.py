@@ -29,6 +29,7 @@ class TrainState:
     average: dict[str, Tensor]  # moving average of the EMA network's state_dict
     step: int = 0
     position: Position = field(default_factory=Position)
+    processes: int = 1  # they share the data order, so a run goes on with as many
 
     def save(self, folder: Path) -> Path:
         """Write folder/step-XXXXXXXX (complete or not at all) and remove all but the newest."""
@@ -40,7 +41,8 @@ class TrainState:
             save_file(contiguous(network.state_dict()), draft / f"{name}.safetensors")
             save_file(optimizer_tensors(self.optimizers[name]), draft / f"{name}.optimizer.safetensors")
         save_file(contiguous(self.average), draft / "average.safetensors")
-        (draft / "state.json").write_text(json.dumps({"step": self.step, "position": asdict(self.position)}))
+        meta = {"step": self.step, "position": asdict(self.position), "processes": self.processes}
+        (draft / "state.json").write_text(json.dumps(meta))
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)
         for old in checkpoints(folder)[:-KEEP]:
@@ -51,8 +53,12 @@ class TrainState:
         """Restore from one checkpoint.
 
         Raises:
-            InputError: the checkpoint belongs to another model.
+            InputError: the checkpoint belongs to another model, or was made by another number of processes.
         """
+        meta = json.loads((folder / "state.json").read_text())
+        if meta.get("processes", 1) != self.processes:
+            made = meta.get("processes", 1)
+            raise InputError(f"{folder}: made by {made} processes, this is {self.processes}; start as many again")
         try:
             for name, network in self.networks.items():
                 network.load_state_dict(load_file(folder / f"{name}.safetensors"))
@@ -63,7 +69,6 @@ class TrainState:
         except (RuntimeError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{folder}: does not fit this recipe; use another `out` folder ({reason})") from error
-        meta = json.loads((folder / "state.json").read_text())
         self.step, self.position = meta["step"], Position(**meta["position"])
 
 

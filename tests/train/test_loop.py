@@ -18,7 +18,7 @@ from tadicodec.train.recipe import run_recipe
 from tadicodec.train.schedules import OptimConfig, learning_rate
 from tadicodec.train.state import checkpoints
 
-TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256}
+TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256, "text_positions": "aligned", "aligner_layers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "preprocess": {},
             "model": {"tadicodec": TINY, "vocos": {"dim": 8, "intermediate_dim": 8, "num_layers": 1}},
         },
-        "objective": {"entropy_weight": 0.1, "ctc_weight": 0.1, "ctc_layers": 1, "text_drop": 0.2},
+        "objective": {"entropy_weight": 0.1, "ctc_weight": 0.1, "transcript_weight": 0.1, "text_drop": 0.2},
         "optim": {"lr": 3e-3, "warmup": 5, "decay": 0.3},
         "loop": {"steps": 24, "log_every": 1, "valid_every": 12, "valid_batches": 2},
     }

@@ -1,0 +1,59 @@
+"""Forced alignment against a search through every path, and what the aligner promises the decoder."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+
+from tadicodec.model.aligner import Aligner, forced_alignment
+from tadicodec.model.transformer import BlockConfig
+
+
+def by_hand(log_probs: torch.Tensor, text: list[int]) -> list[int]:
+    """First emission of each character on the best of all CTC paths."""
+    steps, blank = log_probs.shape[0], log_probs.shape[1] - 1
+    best, answer = -float("inf"), None
+    for path in product(range(blank + 1), repeat=steps):
+        spoken = [(t, c) for t, c in enumerate(path) if c != blank and (t == 0 or path[t - 1] != c)]
+        if [c for _, c in spoken] == text:
+            score = sum(float(log_probs[t, c]) for t, c in enumerate(path))
+            if score > best:
+                best, answer = score, [t for t, _ in spoken]
+    return answer
+
+
+@pytest.mark.parametrize("text", [[0], [0, 1], [1, 1], [0, 1, 0], [2, 2, 1]])
+def test_it_finds_the_best_path(text: list[int]) -> None:
+    for seed in range(5):
+        logits = 2 * torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(seed))
+        times = forced_alignment(logits, torch.tensor([6]), torch.tensor([text]), torch.tensor([len(text)]))
+        assert times[0].tolist() == by_hand(logits[0].log_softmax(-1), text)
+
+
+def test_padding_changes_nothing() -> None:
+    logits = torch.randn(2, 30, 12, generator=torch.Generator().manual_seed(0))
+    text = torch.randint(0, 11, (2, 9), generator=torch.Generator().manual_seed(1))
+    steps, letters = torch.tensor([30, 17]), torch.tensor([4, 9])
+    together = forced_alignment(logits, steps, text, letters)
+    for i in range(2):
+        s, n = int(steps[i]), int(letters[i])
+        alone = forced_alignment(logits[i : i + 1, :s], steps[i : i + 1], text[i : i + 1, :n], letters[i : i + 1])
+        assert torch.equal(together[i, :n], alone[0])
+        assert (together[i, n:] == 30).all() and (alone[0].diff() >= 0).all()
+
+
+def test_a_text_that_cannot_fit_is_spread_and_an_empty_one_is_nothing() -> None:
+    logits = torch.randn(2, 4, 5)
+    times = forced_alignment(logits, torch.tensor([4, 4]), torch.zeros(2, 8, dtype=torch.long), torch.tensor([8, 0]))
+    torch.testing.assert_close(times[0], torch.arange(8) / 2)
+    assert (times[1] == 4).all()
+
+
+def test_aligner_ignores_padding() -> None:
+    torch.manual_seed(0)
+    aligner = Aligner(14, BlockConfig(16, 2, 32), layers=1, vocabulary=20)
+    quantized, lengths = torch.randn(2, 10, 14), torch.tensor([10, 6])
+    together = aligner(quantized, lengths)
+    torch.testing.assert_close(together[1, :24], aligner(quantized[1:, :6])[0], atol=1e-5, rtol=1e-4)
