@@ -29,7 +29,7 @@ def test_recipe_builds(path: Path, features: Path) -> None:
     document = read_recipe(path, [f"data.features={features}"])
     data = checked(DataConfig, document["data"], "data")
     checked(OptimConfig, document["optim"], "optim")
-    with torch.device("meta"):
+    with torch.device("meta" if document["task"] == "codec" else "cpu"):  # the full codec has 0.46 B parameters
         task, train, valid = assemble(document, data, seed=0)
     assert task.ema in task.networks and train.frames and valid.frames
     if document["task"] == "codec":

@@ -32,10 +32,14 @@ class CodecObjective:
     prompt_min: int = 5  # frames
     token_drop: float = 0.2  # of an item decoding without its tokens
     text_drop: float = 0.0  # of an item decoding without its text
+    decoder_only: bool = False  # encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
+    # continued training" of the paper)
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
+        if self.decoder_only and self.ctc_weight + self.transcript_weight > 0:
+            raise InputError("objective: with decoder_only nothing is left for ctc_weight and transcript_weight to train")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):
             raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
@@ -52,27 +56,35 @@ class CodecNetwork(nn.Module):
             raise InputError("objective: ctc_weight trains the aligner; set the model's text_positions to aligned")
         if objective.transcript_weight > 0:
             self.transcript = nn.Linear(shape.hidden_size, shape.text_vocab_size + 1)
+        if objective.decoder_only:
+            frozen = [self.codec.encoder, self.codec.vq_in_linear, *([self.codec.aligner] if shape.aligned else [])]
+            for module in frozen:
+                module.requires_grad_(False)
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss terms (scalars), and the latents for the code statistics."""
-        mel, lengths = batch["mel"], batch["lengths"]
-        tokens = lengths // self.codec.config.down_sample_factor
-        hidden = self.codec.encoder(mel, lengths)
-        latents = self.codec.project(hidden, lengths)
-        quantized = quantizer.quantize(latents)
-        terms, times = {"latents": latents}, None
-        if self.codec.config.aligned:
-            logits = terms["ctc_logits"] = self.codec.aligner(quantized, tokens)
-            steps = tokens * STEPS_PER_TOKEN
-            times = forced_alignment(logits.detach(), steps, batch["text_ids"], batch["text_lengths"])
-            times = times * (self.codec.config.down_sample_factor / STEPS_PER_TOKEN)
+        """Loss terms: scalars, and logits [B, S, V + 1] for the CTC losses."""
+        tokens = batch["lengths"] // self.codec.config.down_sample_factor
+        terms: dict[str, Tensor] = {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.objective.decoder_only):
+            quantized, times = self.encode(batch, tokens, terms)
         velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens), times)
         terms["velocity"] = velocity_error(velocity, target, batch, draws["prompt"])
+        return terms
+
+    def encode(self, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Quantized vectors [B, T, 14] and, with an aligner, the frames [B, L] where characters begin."""
+        hidden = self.codec.encoder(batch["mel"], batch["lengths"])
+        latents = self.codec.project(hidden, batch["lengths"])
+        quantized = quantizer.quantize(latents)
         sure, even = quantizer.entropies(latents, valid(tokens, latents.shape[1]))
         terms["entropy"], terms["codebook_entropy"] = sure - even, even.detach()
         if self.objective.transcript_weight > 0:
             terms["transcript_logits"] = self.transcript(hidden)
-        return terms
+        if not self.codec.config.aligned:
+            return quantized, None
+        logits = terms["ctc_logits"] = self.codec.aligner(quantized, tokens)
+        times = forced_alignment(logits, tokens * STEPS_PER_TOKEN, batch["text_ids"], batch["text_lengths"])
+        return quantized, times * (self.codec.config.down_sample_factor / STEPS_PER_TOKEN)
 
     def velocity(
         self, batch: Batch, draws: dict[str, Tensor], condition: Tensor, text_times: Tensor | None

@@ -98,16 +98,22 @@ def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Dat
 
 
 def initialise(task: Task, checkpoint: Path) -> None:
-    """Start from another run's averaged weights (a checkpoint folder) with a fresh optimiser; names must agree."""
+    """Start from another run's averaged weights (a checkpoint folder) with a fresh optimiser.
+
+    Heads that this objective does not train may be left over; nothing of the network may be missing.
+    """
     from safetensors.torch import load_file
 
     file = checkpoint / "average.safetensors"
     if not file.is_file():
         raise InputError(f"init: {checkpoint} is not a checkpoint folder (no average.safetensors)")
+    network, tensors = task.networks[task.ema], load_file(file)
     try:
-        task.networks[task.ema].load_state_dict(load_file(file))
+        missing = network.load_state_dict(tensors, strict=False).missing_keys
     except RuntimeError as error:
-        raise InputError(f"init: {checkpoint} does not fit the model: {str(error).splitlines()[0]}") from error
+        raise InputError(f"init: {checkpoint} does not fit the model: {str(error).splitlines()[-1]}") from error
+    if missing:
+        raise InputError(f"init: {checkpoint} does not fit the model: it lacks {missing[0]}")
 
 
 def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:

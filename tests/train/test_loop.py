@@ -79,6 +79,16 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+def test_decoder_only_training_keeps_the_codes(recipe: Path, tmp_path: Path) -> None:
+    run_recipe(recipe, [f"out={tmp_path / 'first'}", "loop.steps=3"], progress=False)
+    start = checkpoints(tmp_path / "first" / "checkpoints")[-1]
+    changes = ["objective.decoder_only=true", "objective.ctc_weight=0", "objective.transcript_weight=0", "loop.steps=3"]
+    run_recipe(recipe, [f"out={tmp_path / 'second'}", f"init={start}", *changes], progress=False)
+    first, second = (Codec.from_pretrained(tmp_path / run / "model") for run in ("first", "second"))
+    assert first.weights == second.weights
+    assert not torch.equal(first.model.decoder.in_linear.weight, second.model.decoder.in_linear.weight)
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
