@@ -32,6 +32,7 @@ class CodecObjective:
     prompt_min: int = 5  # frames
     token_drop: float = 0.2  # of an item decoding without its tokens
     text_drop: float = 0.0  # of an item decoding without its text
+    both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
     decoder_only: bool = False  # encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
     # continued training" of the paper)
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
@@ -140,7 +141,7 @@ class CodecTask:
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Everything random about a step, drawn on the CPU so that it does not depend on the device."""
         mel, lengths, rules = batch["mel"], batch["lengths"].cpu(), self.objective
-        uniform = torch.rand(5, mel.shape[0], generator=generator)
+        uniform = torch.rand(6, mel.shape[0], generator=generator)
         time = uniform[0] * (1 - 1e-5) + 1e-5
         if rules.time_sampling == "logit_normal":
             time = torch.randn(mel.shape[0], generator=generator).sigmoid()
@@ -153,8 +154,8 @@ class CodecTask:
             "time": time,
             "noise": torch.randn(mel.shape, generator=generator),
             "prompt": prompt * (uniform[2] < rules.prompt_probability),
-            "keep_tokens": (uniform[3] >= rules.token_drop).float(),
-            "keep_text": (uniform[4] >= rules.text_drop).float(),
+            "keep_tokens": ((uniform[3] >= rules.token_drop) & (uniform[5] >= rules.both_drop)).float(),
+            "keep_text": ((uniform[4] >= rules.text_drop) & (uniform[5] >= rules.both_drop)).float(),
         }
         return {name: value.to(mel.device) for name, value in draws.items()}
 
