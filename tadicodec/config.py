@@ -55,6 +55,7 @@ class AutoencoderConfig:
     sigma: float = 1e-5
     time_scheduler: str = "linear"
     patch_size: int = 1  # ours; mel frames a decoder position covers
+    prediction: str = "velocity"  # ours; "clean": the network predicts the mel, velocity follows from it
     text_positions: str = "sequential"  # ours; "aligned": each character stands, and is added, where it is spoken
     aligner_layers: int = 2  # ours; blocks of the network that finds where, with text_positions "aligned"
 
@@ -63,6 +64,8 @@ class AutoencoderConfig:
             raise InputError(f"config: vq_type {self.vq_type!r} is not supported; this package implements 'bsq'")
         if self.time_scheduler != "linear":
             raise InputError(f"config: time_scheduler {self.time_scheduler!r} is not supported, only 'linear'")
+        if self.prediction not in ("velocity", "clean"):
+            raise InputError("config: prediction is 'velocity' or 'clean'")
         if self.text_positions not in ("sequential", "aligned"):
             raise InputError("config: text_positions is 'sequential' or 'aligned'")
         if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:

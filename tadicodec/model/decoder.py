@@ -13,6 +13,9 @@ from tadicodec.model.lengths import gather, valid
 from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
 
 
+NEAREST = 0.05  # 1 - t is not taken below this, where a prediction's error would be magnified without end
+
+
 class Decoder(nn.Module):
     """Text is prepended in time, tokens are added to the frames, time sets every norm's gain."""
 
@@ -20,6 +23,7 @@ class Decoder(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.patch = config.patch_size
+        self.clean = config.prediction == "clean"
         self.head_size = size // config.num_heads
         self.in_linear = nn.Linear(config.mel_dim * self.patch, size)
         self.out_linear = nn.Linear(size, config.mel_dim * self.patch)
@@ -64,8 +68,16 @@ class Decoder(nn.Module):
         embedded = self.diff_step_mlp(time_embedding(time, h.shape[-1]).to(h.dtype))
         for layer in self.layers:
             h = layer(h, rotary, mask, embedded)
-        h = self.norm(h[:, text_size:], embedded)
-        return self.out_linear(h).reshape(x.shape)
+        out = self.out_linear(self.norm(h[:, text_size:], embedded)).reshape(x.shape)
+        return self.to_velocity(out, x, time) if self.clean else out
+
+    def to_velocity(self, mel: Tensor, x: Tensor, time: Tensor) -> Tensor:
+        """Velocity towards a predicted clean mel [B, F, 128] from x at time [B].
+
+        A velocity holds all of the noise, 128 independent numbers a frame, and a narrow network has no room to carry it
+        from input to output; a clean mel is far simpler (Li & He 2025, "Back to basics": x-prediction, velocity loss).
+        """
+        return (mel.float() - x) / (1 - time).clamp(min=NEAREST)[:, None, None]
 
     def pool(self, condition: Tensor) -> Tensor:
         """Mean of the frames that share a decoder position: [B, F, H] -> [B, F / patch, H]."""
