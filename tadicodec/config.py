@@ -8,6 +8,7 @@ get the default, which is what the published code does.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any, TypeVar
 from tadicodec.errors import InputError
 
 T = TypeVar("T")
+
+SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
+WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,11 @@ class MelConfig:
     mel_var: float = 8.14
 
     def __post_init__(self) -> None:
-        if self.mel_var <= 0 or self.hop_size <= 0 or self.n_fft < self.win_size:
-            raise InputError("config: preprocess needs mel_var > 0, hop_size > 0 and n_fft >= win_size")
+        require_positive("preprocess", self, "sample_rate", "n_fft", "win_size", "hop_size", "num_mels", "mel_var")
+        if self.n_fft < self.win_size:
+            raise InputError("config: preprocess needs n_fft >= win_size")
+        if not 0 <= self.fmin < self.fmax:
+            raise InputError("config: preprocess needs 0 <= fmin < fmax")
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,16 @@ class AutoencoderConfig:
     aligner_layers: int = 2  # ours; blocks of the network that finds where, with text_positions "aligned"
 
     def __post_init__(self) -> None:
+        sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
+        require_positive("tadicodec", self, *sizes, "patch_size", "aligner_layers")
+        if self.intermediate_size < 0:
+            raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
+        if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
+            raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
+        if not 1 <= self.vq_emb_dim <= WIDEST_CODE:
+            raise InputError(f"config: vq_emb_dim is 1 to {WIDEST_CODE}, not {self.vq_emb_dim}")
+        if not 0 <= self.sigma < 1:
+            raise InputError(f"config: sigma is 0 to below 1, not {self.sigma}")
         if self.vq_type != "bsq":
             raise InputError(f"config: vq_type {self.vq_type!r} is not supported; this package implements 'bsq'")
         if self.time_scheduler != "linear":
@@ -99,6 +116,8 @@ class VocoderConfig:
     padding: str = "same"
 
     def __post_init__(self) -> None:
+        sizes = ("input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop_size")
+        require_positive("vocos", self, *sizes)
         if self.padding != "same":
             raise InputError(f"config: vocos padding {self.padding!r} is not supported, only 'same'")
 
@@ -113,6 +132,13 @@ class InferenceConfig:
     max_text_tokens: int = 2048  # a piece of speech may carry
     piece_seconds: float = 30.0  # longer audio is taken in equal pieces of at most this
 
+    def __post_init__(self) -> None:
+        require_positive("inference", self, "steps", "max_text_tokens", "piece_seconds")
+        if not 0 <= self.guidance < math.inf:
+            raise InputError(f"config: inference guidance is 0 or more, not {self.guidance}")
+        if not 0 <= self.rescale <= 1:
+            raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
+
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -126,6 +152,13 @@ class CodecConfig:
     text_tokenizer: str = "folder"  # "folder": text_tokenizer/ beside the weights; "bytes": UTF-8 bytes
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputError(f"config: name must be a string, not {self.name!r}")
+        if self.mel.sample_rate != SAMPLE_RATE:
+            raise InputError(f"config: sample_rate {self.mel.sample_rate} is not supported, only {SAMPLE_RATE}")
+        for hop in (self.mel.hop_size, self.vocoder.hop_size):
+            if hop != HOP_SIZE:
+                raise InputError(f"config: hop_size {hop} is not supported, only {HOP_SIZE}")
         if self.text_tokenizer not in ("folder", "bytes"):
             raise InputError("config: text_tokenizer is 'folder' or 'bytes'")
         if not self.mel.num_mels == self.autoencoder.mel_dim == self.vocoder.input_channels:
@@ -161,8 +194,21 @@ class CodecConfig:
         }
 
 
+def require_positive(section: str, config: object, *names: str) -> None:
+    """Raises InputError naming the first of these fields that is not a finite number above 0."""
+    for name in names:
+        if not 0 < getattr(config, name) < math.inf:
+            raise InputError(f"config: {section} {name} must be positive, not {getattr(config, name)}")
+
+
 def build(kind: type[T], values: dict[str, Any]) -> T:
-    """A dataclass from the keys of `values` that it knows, each checked against its default's type."""
+    """A dataclass from the keys of `values` that it knows, each checked against its default's type.
+
+    Raises:
+        InputError: `values` is no mapping, or a value is of another type or not finite.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"config: {values!r} stands where a section (keys and values) belongs")
     known = {}
     for item in fields(kind):  # type: ignore[arg-type]
         if item.name not in values:
@@ -172,6 +218,8 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
             value = number(value)  # YAML reads 1e-3 as a string
         if type(value) is not kind_of_default:
             raise InputError(f"config: {item.name} must be {kind_of_default.__name__}, not {value!r}")
+        if kind_of_default is float and not math.isfinite(value):
+            raise InputError(f"config: {item.name} must be finite, not {value}")
         known[item.name] = value
     return kind(**known)
 
@@ -179,7 +227,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 def number(value: int | str) -> float | int | str:
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return value
 
 
@@ -187,9 +235,18 @@ COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
 
 
 def read_config(path: Path) -> CodecConfig:
-    """Read a config.json that may carry // comments, as the published ones do."""
-    text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
+    """Read a config.json that may carry // comments, as the published ones do.
+
+    Raises:
+        InputError: missing, not UTF-8, not JSON, or not a configuration this package supports.
+    """
     try:
-        return CodecConfig.from_dict(json.loads(text))
-    except json.JSONDecodeError as error:
+        text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
+        document = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
+    return CodecConfig.from_dict(document)
