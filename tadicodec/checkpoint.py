@@ -24,6 +24,7 @@ from tadicodec.errors import InputError
 # Tables the published files carry although they follow from the configuration.
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
+MODEL_FILES = ("config.json", "model.safetensors", "vocoder", "text_tokenizer", "README.md", "__pycache__")
 HUB_FILES = ["config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*"]
 
 
@@ -136,9 +137,8 @@ def save_model(
     Raises:
         InputError: the destination exists (without overwrite) or cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder}: exists; choose another folder or overwrite it explicitly")
+    folder = Path(folder).resolve()
+    check_replaceable(folder, overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -148,15 +148,33 @@ def save_model(
         for name, tensors in weights.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
+            (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
         (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
         if tokenizer is not None:
             shutil.copytree(tokenizer, draft / "text_tokenizer")
         draft.chmod(0o755)
+        old = draft.with_name(draft.name + ".old")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         draft.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """A model may replace a model, never anything else."""
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{folder}: exists; choose another folder or overwrite it explicitly")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; a model is a folder")
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in MODEL_FILES)
+    if strange:
+        raise InputError(f"{folder}: holds {strange[0]}, which is no part of a model; choose another folder")
 
 
 def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

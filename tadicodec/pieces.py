@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import accumulate
 
 from torch import Tensor
 
 from tadicodec.speech import Prompt
 
+IDEOGRAPHS = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # written without spaces: each may end a piece
+WORD = re.compile(rf"[{IDEOGRAPHS}]\s*|[^\s{IDEOGRAPHS}]+\s*")
 CONTINUE_TOKENS = 19  # about 3 s of the piece before serve as the next one's prompt
 
 
@@ -23,13 +27,11 @@ class Piece:
         """The words spoken in this piece, estimated in proportion to time; cuts fall between words."""
         if text is None or not self.total or self.stop - self.start == self.total:
             return text
-        words = text.split()
-        letters = [0]
-        for word in words:
-            letters.append(letters[-1] + len(word) + 1)
+        words = WORD.findall(text)
+        letters = [0, *accumulate(len(word) for word in words)]
         first, last = (letters[-1] * place / self.total for place in (self.start, self.stop))
         middle = [(a + b) / 2 for a, b in zip(letters, letters[1:])]
-        return " ".join(word for word, place in zip(words, middle) if first <= place < last)
+        return "".join(word for word, place in zip(words, middle) if first <= place < last).strip()
 
 
 def cut(tokens: int, longest: int) -> list[Piece]:

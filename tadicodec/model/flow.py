@@ -58,9 +58,9 @@ def solve(
     mel = noise if prompt is None else torch.where(held[..., None], prompt, noise)
     for step in range(config.steps):
         time = torch.full((noise.shape[0],), (step + 0.5) / config.steps, device=noise.device, dtype=noise.dtype)
-        velocity = conditional(mel, time)
+        velocity = conditional(mel, time).float()
         if config.guided:
-            velocity = guide(velocity, unconditional(mel, time), config, target)
+            velocity = guide(velocity, unconditional(mel, time).float(), config, target)
         moved = mel + velocity / config.steps
         mel = moved if prompt is None else torch.where(held[..., None], prompt, moved)
     return mel

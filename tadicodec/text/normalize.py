@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-TAG = "basic-1"  # stored in token files beside the text, so that a reader knows which rules made it
 QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "."})
 SPACES = re.compile(r"\s+")
 

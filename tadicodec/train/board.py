@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from torch import Tensor
 
@@ -19,8 +19,8 @@ class Board:
         self.began = time.time()
         if main:
             out.mkdir(parents=True, exist_ok=True)
-            self.log = (out / "log.jsonl").open("a", encoding="utf-8")
-            self.writer = tensorboard(out)
+            self.log = reopen(out / "log.jsonl", step)
+            self.writer = tensorboard(out, step)
 
     def __enter__(self) -> Board:
         return self
@@ -59,9 +59,19 @@ class Board:
         self.writer.flush()
 
 
-def tensorboard(out: Path) -> Any | None:
+def reopen(path: Path, step: int) -> TextIO:
+    """The log without what a killed run wrote after its last checkpoint: those steps are taken again."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    draft = path.with_suffix(".tmp")
+    draft.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    draft.rename(path)
+    return path.open("a", encoding="utf-8")
+
+
+def tensorboard(out: Path, step: int) -> Any | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except (ImportError, OSError):
         return None
-    return SummaryWriter(str(out / "tensorboard"))
+    return SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)

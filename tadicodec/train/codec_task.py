@@ -81,7 +81,7 @@ class CodecNetwork(nn.Module):
         terms["entropy"], terms["codebook_entropy"] = sure - even, even.detach()
         if self.objective.transcript_weight > 0:
             terms["transcript_logits"] = self.transcript(hidden)
-        if not self.codec.config.aligned:
+        if not self.codec.config.aligned or batch["text_ids"].shape[1] == 0:
             return quantized, None
         logits = terms["ctc_logits"] = self.codec.aligner(quantized, tokens)
         times = forced_alignment(logits, tokens * STEPS_PER_TOKEN, batch["text_ids"], batch["text_lengths"])
@@ -97,7 +97,7 @@ class CodecNetwork(nn.Module):
             noisy,
             draws["time"],
             condition * draws["keep_tokens"][:, None, None],
-            self.codec.text_emb(batch["text_ids"]) if self.codec.config.use_text_cond else None,
+            self.codec.text_emb(batch["text_ids"]) if self.reads(batch) else None,
             lengths=lengths,
             text_lengths=batch["text_lengths"] * draws["keep_text"].long(),
             text_times=text_times,
@@ -105,11 +105,16 @@ class CodecNetwork(nn.Module):
         return velocity, target
 
 
+    def reads(self, batch: Batch) -> bool:
+        """Whether there is any text in the batch, and a model that uses it."""
+        return self.codec.config.use_text_cond and batch["text_ids"].shape[1] > 0
+
+
 def velocity_error(velocity: Tensor, target: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
     """L1 over frames that are neither prompt nor padding, and bins the recording can fill."""
     frames = valid(batch["lengths"], target.shape[1]) & ~valid(prompt, target.shape[1])
     bins = valid(batch["bandwidth"], target.shape[2])[:, None].float()
-    error = ((velocity.float() - target).abs() * bins).sum(-1) / bins.sum(-1)
+    error = ((velocity.float() - target).abs() * bins).sum(-1) / bins.sum(-1).clamp(min=1)
     return (error * frames).sum() / frames.sum().clamp(min=1)
 
 
@@ -133,7 +138,7 @@ class CodecTask:
             "transcript": (batch["lengths"], self.objective.transcript_weight),
         }
         for name, (steps, weight) in heads.items():
-            if weight > 0:
+            if weight > 0 and f"{name}_logits" in terms:
                 ctc = ctc_loss(terms[f"{name}_logits"], steps, batch["text_ids"], batch["text_lengths"])
                 loss, metrics[name] = loss + weight * ctc, ctc.detach()
         yield "codec", loss, metrics

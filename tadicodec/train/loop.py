@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import signal
 import time
 from contextlib import contextmanager
@@ -61,7 +61,7 @@ class Trainer:
             task.networks[name], optimizers[name] = accelerator.prepare(network, optimizers[name])
         self.average = {name: value.to(accelerator.device) for name, value in self.state.average.items()}
         self.state.average = self.average
-        self.stopping = False
+        self.signalled = False
 
     def optimizer(self, network: torch.nn.Module) -> torch.optim.Optimizer:
         """AdamW; biases, gains and embeddings of one dimension are not decayed."""
@@ -73,26 +73,41 @@ class Trainer:
 
     def run(self, train: Data, valid: Data | None, batch: BatchConfig, progress: bool = False) -> TrainState:
         """Train up to the configured number of steps, from the newest checkpoint under `out` if there is one."""
+        clear_drafts(self.out)
         saved = checkpoints(self.out / "checkpoints")
         if saved:
             self.state.load(saved[-1])
         began = last_save = time.monotonic()
-        with Board(self.out, self.loop.steps, self.state.step, main=self.accelerator.is_main_process, bar=progress) as board:
-            with stop_on_signals(self):
-                for indices, following in batches_from(train.frames, batch, self.state.position):
-                    if self.state.step >= self.loop.steps or self.stopping:
-                        break
-                    metrics = self.step(indices, train)
-                    self.state.position = following
-                    self.report(board, metrics, valid, batch)
-                    now = time.monotonic()
-                    if self.loop.max_minutes and now - began > 60 * self.loop.max_minutes:
-                        self.stopping = True
-                    if now - last_save > 60 * self.loop.save_minutes:
-                        self.save()
-                        last_save = now
+        main = self.accelerator.is_main_process
+        with Board(self.out, self.loop.steps, self.state.step, main=main, bar=progress) as board, stop_on_signals(self):
+            for indices, following in batches_from(train.frames, batch, self.state.position):
+                if self.state.step >= self.loop.steps:
+                    break
+                metrics = self.step(indices, train)
+                self.state.position = following
+                self.report(board, metrics, valid, batch)
+                now = time.monotonic()
+                expired = bool(self.loop.max_minutes) and now - began > 60 * self.loop.max_minutes
+                save, expired, self.state.interrupted = self.agree(now - last_save > 60 * self.loop.save_minutes, expired)
+                if expired or self.state.interrupted:
+                    break
+                if save:
+                    self.save()
+                    last_save = time.monotonic()
             self.save()
         return self.state
+
+    def agree(self, save: bool, expired: bool) -> tuple[bool, bool, bool]:
+        """Whether to save, to end, and whether a signal asks to: clocks of the main process, signals of any.
+
+        All processes must do the same thing after the same step, or they wait for each other for ever.
+        """
+        main = self.accelerator.is_main_process
+        wishes = (save and main, expired and main, self.signalled)
+        if self.accelerator.num_processes == 1:
+            return wishes
+        votes = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
+        return tuple(bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
 
     def step(self, indices: list[int], train: Data) -> dict[str, Tensor]:
         generator = self.generator(self.state.step)
@@ -211,9 +226,12 @@ def stop_on_signals(trainer: Trainer) -> Iterator[None]:
     """SIGTERM and Ctrl-C finish the step and write a checkpoint instead of losing minutes."""
 
     def stop(signum: int, frame: Any) -> None:
-        trainer.stopping = True
+        trainer.signalled = True
+        signal.signal(signum, before[signum])  # a second one ends the program at once
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, stop)
     try:
         yield
     finally:
@@ -221,7 +239,7 @@ def stop_on_signals(trainer: Trainer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def read_log(out: Path) -> list[dict[str, Any]]:
-    """The scalars a run has written so far, oldest first."""
-    path = out / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+def clear_drafts(out: Path) -> None:
+    """What a killed run left half-written."""
+    for draft in [*out.glob("checkpoints/.step-*"), *out.glob(".model-*")]:
+        shutil.rmtree(draft, ignore_errors=True)

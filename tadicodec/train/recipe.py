@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,7 +16,23 @@ from tadicodec.train.schedules import OptimConfig
 from tadicodec.train.state import TrainState
 from tadicodec.train.task import Task
 
+if TYPE_CHECKING:
+    from tadicodec.text.tokens import TextTokenizer
+    from tadicodec.train.codec_task import CodecObjective
+
 SECTIONS = ("task", "out", "data", "model", "objective", "optim", "loop", "init")
+PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss scale in every checkpoint
+LEAST = {
+    "loop": {"steps": 1, "seed": 0, "ema": 0, "log_every": 1, "valid_every": 1, "valid_batches": 1}
+    | {"save_minutes": 0, "max_minutes": 0},
+    "optim": {"lr": 0, "beta1": 0, "beta2": 0, "weight_decay": 0, "clip": 0, "warmup": 0, "decay": 0},
+    "data": {"frames": 1, "min_frames": 1, "max_frames": 1, "crop_frames": 1},
+    "objective": {"entropy_weight": 0, "ctc_weight": 0, "transcript_weight": 0, "prompt_min": 0}
+    | {"mel_weight": 0, "short_weight": 0, "adversarial_weight": 0, "matching_weight": 0},
+}
+SHARES = ("ema", "decay", "prompt_probability", "prompt_max", "token_drop", "text_drop", "both_drop")  # 0 to 1
+BELOW_ONE = ("beta1", "beta2")  # 1 would divide by zero
+ABOVE_ZERO = ("clip", "save_minutes")  # 0 would stand still, or do nothing but save
 
 
 @dataclass(frozen=True)
@@ -42,8 +58,7 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) ->
     loop = checked(LoopConfig, document.get("loop", {}), "loop")
     optim = checked(OptimConfig, document.get("optim", {}), "optim")
     data = checked(DataConfig, document.get("data", {}), "data")
-    precision = document.get("precision", "bf16")
-    accelerator = Accelerator(mixed_precision="no" if precision == "float32" else precision)
+    accelerator = Accelerator(mixed_precision=PRECISIONS[document.get("precision", "bf16")])
     task, train, valid = assemble(document, data, loop.seed)
     if document.get("init"):
         initialise(task, Path(document["init"]))
@@ -70,24 +85,39 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data,
     from tadicodec.train.codec_task import CodecObjective, CodecTask
 
     config = CodecConfig.from_dict(document["model"])
+    objective = checked(CodecObjective, document.get("objective", {}), "objective")
     tokenizer = load_tokenizer(config, Path(document["model"].get("tokenizer_folder", "")))
+    check_text(config, objective, tokenizer)
     limits = {"min_frames": data.min_frames, "max_frames": min(data.max_frames, data.frames)}
     splits = []
     for split in (data.train_split, data.valid_split):
         features = Features(data.features, split, **limits)
         splits.append(Data([clip.frames for clip in features.clips], Collator(features, tokenizer)))
-    objective = checked(CodecObjective, document.get("objective", {}), "objective")
     return CodecTask(config, objective), splits[0], splits[1]
 
 
+def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTokenizer) -> None:
+    """Raises InputError where the text side would break after hours, or never learn."""
+    rows = config.autoencoder.text_vocab_size
+    if tokenizer.vocab_size > rows:
+        raise InputError(f"model: text_vocab_size is {rows}, the tokenizer has {tokenizer.vocab_size} ids; raise it")
+    if config.autoencoder.aligned and objective.ctc_weight == 0 and not objective.decoder_only:
+        raise InputError("objective: with ctc_weight 0 the aligner would stay untrained; give it a weight such as 0.3")
+
+
 def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
-    from tadicodec.config import MelConfig, VocoderConfig
+    from tadicodec.config import AutoencoderConfig, MelConfig, VocoderConfig
     from tadicodec.data.collate import CropCollator
     from tadicodec.data.features import Features
     from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask
 
+    sections = document["model"].get("model")
+    if not isinstance(sections, dict) or "vocos" not in sections:
+        raise InputError("recipe: model.model.vocos is missing; it holds the sizes of the vocoder")
     mel = build(MelConfig, document["model"].get("preprocess", {}))
-    config = build(VocoderConfig, document["model"]["model"]["vocos"])
+    config = build(VocoderConfig, sections["vocos"])
+    bins = AutoencoderConfig(mel_dim=mel.num_mels)
+    CodecConfig(mel, bins, config)  # a vocoder that no codec could use is refused here
     splits = []
     for split in (data.train_split, data.valid_split):
         features = Features(data.features, split, min_frames=data.crop_frames)
@@ -121,19 +151,33 @@ def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:
         raise InputError(f"{path}: no such recipe; see recipes/ for the ones that come with the project")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a recipe (a mapping with the keys {', '.join(SECTIONS)})")
     for override in overrides:
         override_key(document, override)
-    unknown = set(document) - {*SECTIONS, "precision"}
+    check_document(path, document)
+    return document
+
+
+def check_document(path: Path, document: dict[str, Any]) -> None:
+    """Raises InputError for sections that are unknown, missing or of the wrong kind."""
+    unknown = {str(key) for key in set(document) - {*SECTIONS, "precision"}}
     if unknown:
-        raise InputError(f"{path}: unknown section {sorted(unknown)[0]!r}; there are {', '.join(SECTIONS)}, precision")
+        raise InputError(f"{path}: unknown section {min(unknown)!r}; there are {', '.join(SECTIONS)}, precision")
     for needed in ("task", "out", "model"):
         if needed not in document:
             raise InputError(f"{path}: section {needed!r} is missing")
-    return document
+    for name in {"data", "model", "objective", "optim", "loop"} & set(document):
+        if not isinstance(document[name], dict):
+            raise InputError(f"{path}: {name} is a section with keys and values, not {document[name]!r}")
+    for name in {"task", "out", "init"} & set(document):
+        if not isinstance(document[name], str) and not (name == "init" and document[name] is None):
+            raise InputError(f"{path}: {name} must be text, not {document[name]!r}")
+    precision = document.get("precision", "bf16")
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise InputError(f"{path}: precision is {' or '.join(PRECISIONS)}, not {precision!r}")
 
 
 def override_key(document: dict[str, Any], override: str) -> None:
@@ -147,13 +191,28 @@ def override_key(document: dict[str, Any], override: str) -> None:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
             raise InputError(f"{override!r}: {key!r} is not a section")
-    place[last] = yaml.safe_load(value)
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"{override!r}: the value is not valid YAML") from error
 
 
 def checked(kind: type, values: dict[str, Any], section: str) -> Any:
     """A config dataclass of a recipe section; unlike a published config.json, a recipe may not hold unknown keys."""
-    unknown = set(values) - set(kind.__dataclass_fields__)
+    unknown = {str(key) for key in set(values) - set(kind.__dataclass_fields__)}
     if unknown:
         known = ", ".join(kind.__dataclass_fields__)
-        raise InputError(f"recipe: {section} has no {sorted(unknown)[0]!r}; it has {known}")
-    return build(kind, values)
+        raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {known}")
+    config = build(kind, values)
+    for name in kind.__dataclass_fields__:
+        check_range(section, name, getattr(config, name))
+    return config
+
+
+def check_range(section: str, name: str, value: Any) -> None:
+    """Raises InputError for a number that no run can use."""
+    least = LEAST.get(section, {}).get(name)
+    if least is not None and value < least or name in ABOVE_ZERO and value <= 0:
+        raise InputError(f"recipe: {section}.{name} is {value}; it must be {'above 0' if least == 0 else 'at least 1'}")
+    if name in SHARES and not 0 <= value <= 1 or name in BELOW_ONE and value >= 1:
+        raise InputError(f"recipe: {section}.{name} is {value}; it must be between 0 and 1")

@@ -29,6 +29,7 @@ class TrainState:
     average: dict[str, Tensor]  # moving average of the EMA network's state_dict
     step: int = 0
     position: Position = field(default_factory=Position)
+    interrupted: bool = False  # a signal ended the run before its last step
     processes: int = 1  # they share the data order, so a run goes on with as many
 
     def save(self, folder: Path) -> Path:
