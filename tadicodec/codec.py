@@ -32,6 +32,8 @@ from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 
 ENCODER = ("encoder.", "vq_in_linear.")  # the tensors that decide the codes
 FRAMES_PER_TOKEN = 8
+VOCODER_FRAMES = 1500  # the vocoder takes at once
+LOUDEST = 1e4  # beyond this, samples are not audio in [-1, 1], and their squares soon overflow
 Wave = Tensor | np.ndarray
 Text = str | None | Sequence[str | None]
 Prompts = Prompt | None | Sequence[Prompt | None]
@@ -84,11 +86,14 @@ class Codec:
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
         """Move to a device and choose the decoder's precision."""
         try:
-            self.device, self.dtype = torch.device(device), dtype
+            target = torch.device(device)
+            if target.type == "meta":
+                raise RuntimeError("it computes nothing")
             for module in (self.model, self.vocoder, self.spectrogram):
-                module.to(self.device)
+                module.to(target)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        self.device, self.dtype = target, dtype
         return self
 
     def save_pretrained(self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> None:
@@ -161,11 +166,11 @@ class Codec:
         The end is cut to whole tokens (0.16 s), because a prompt must not end in padding.
 
         Raises:
-            InputError: shorter than one token, or longer than half of what the decoder takes at once.
+            InputError: shorter than one token, or longer than a piece.
         """
         samples = to_samples(wave, sample_rate, self.sample_rate)
         tokens = len(samples) // SAMPLES_PER_TOKEN
-        limit = self.piece_tokens() // 2
+        limit = self.piece_tokens()
         if not 1 <= tokens <= limit:
             seconds, most = len(samples) / self.sample_rate, limit / self.token_rate
             raise InputError(f"a prompt of {seconds:.2f} s: give one between 0.16 and {most:.0f} s")
@@ -192,9 +197,9 @@ class Codec:
         Raises:
             InputError: codes outside the codebook, a text too long for the model, steps below 1.
         """
-        self.check(speech)
-        solver = self.solver(steps, guidance)
         prompts = each(prompt, len(speech))
+        self.check(speech, prompts)
+        solver = self.solver(steps, guidance)
         generators = each(torch.Generator().manual_seed(0) if generator is None else generator, len(speech))
         short = all(int(length) <= self.piece_tokens() for length in speech.lengths)
         if short:
@@ -272,9 +277,24 @@ class Codec:
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """mel [B, F, 128], lengths [B] frames (None: no padding) -> wave [B, 480 F] on the CPU, always in float32."""
+        mel = mel.float()
+        if mel.shape[1] > VOCODER_FRAMES:
+            counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
+            return pad([self.vocode_long(item[:count]) for item, count in zip(mel, counts, strict=True)])
         if lengths is not None and bool((lengths == mel.shape[1]).all()):
             lengths = None
-        return self.vocoder(mel.float().to(self.device), None if lengths is None else lengths.to(self.device)).cpu()
+        return self.vocoder(mel.to(self.device), None if lengths is None else lengths.to(self.device)).cpu()
+
+    def vocode_long(self, mel: Tensor) -> Tensor:
+        """mel [F, 128] -> wave [480 F], in pieces with as much context as the vocoder can see: the same wave as whole."""
+        context = 3 * (self.config.vocoder.num_layers + 1) + self.config.mel.n_fft // self.config.mel.hop_size
+        waves = []
+        for start in range(0, len(mel), VOCODER_FRAMES):
+            stop = min(start + VOCODER_FRAMES, len(mel))
+            first, last = max(start - context, 0), min(stop + context, len(mel))
+            wave = self.vocoder(mel[None, first:last].to(self.device))[0].cpu()
+            waves.append(wave[(start - first) * self.config.mel.hop_size :][: (stop - start) * self.config.mel.hop_size])
+        return torch.cat(waves)
 
     @torch.inference_mode()
     def mel(self, wave: Wave) -> Tensor:
@@ -328,12 +348,32 @@ class Codec:
             raise InputError(f"guidance {guidance}: give 0 (none) or a positive number (2 is usual)")
         return SolverConfig(steps, guidance, defaults.rescale)
 
-    def check(self, speech: Speech) -> None:
-        top = self.config.autoencoder.codebook_size
-        if speech.codes.numel() and not 0 <= int(speech.codes.min()) <= int(speech.codes.max()) < top:
-            raise InputError(f"codes must be in 0..{top - 1}")
+    def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
+        """Raise InputError unless this model can decode these codes with these prompts."""
         if not len(speech) or int(speech.lengths.min()) < 1:
             raise InputError("nothing to decode: no codes")
+        if speech.weights and speech.weights != self.weights:
+            raise InputError(
+                f"the codes were made by model {speech.model!r} (weights {speech.weights}), this is {self.name!r} "
+                f"({self.weights}); load the model that made them"
+            )
+        if int(speech.lengths.max()) > speech.codes.shape[1] or not len(speech.text) == len(speech.samples) == len(speech):
+            raise InputError("codes, lengths, samples and text of this Speech do not belong together")
+        self.check_codes(speech.codes)
+        for prompt in prompts:
+            if prompt is not None:
+                self.check_prompt(prompt)
+
+    def check_codes(self, codes: Tensor) -> None:
+        top = self.config.autoencoder.codebook_size
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < top:
+            raise InputError(f"codes must be in 0..{top - 1}")
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
+        if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
+            raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")
+        self.check_codes(prompt.codes)
 
     def text_ids(self, text: str | None, prompt: Prompt | None) -> Tensor:
         """Ids of the prompt's text and the target's, [L]; published models join them without a space."""
@@ -353,6 +393,8 @@ def items_of(wave: Wave | Sequence[Wave]) -> list[Wave]:
     if isinstance(wave, (Tensor, np.ndarray)):
         if wave.ndim not in (1, 2):
             raise InputError(f"a wave of shape {list(wave.shape)}: give [N], [B, N] or a list of [N]")
+        if wave.ndim == 2 and wave.shape[1] <= 32 < wave.shape[0]:
+            raise InputError(f"a wave of shape {list(wave.shape)}: channels come last; average them with wave.mean(1)")
         wave = [wave] if wave.ndim == 1 else list(wave)
     if not len(wave):
         raise InputError("no waves to encode")
@@ -364,14 +406,17 @@ def to_samples(wave: Wave, sample_rate: int, target_rate: int) -> np.ndarray:
     samples = wave.detach().cpu().numpy() if isinstance(wave, Tensor) else np.asarray(wave)
     if samples.ndim != 1 or not samples.size:
         raise InputError("a wave is a one-dimensional array with at least one sample; average its channels first")
-    if not 1000 <= sample_rate <= 768_000:
-        raise InputError(f"a sample rate of {sample_rate} Hz: give one between 1,000 and 768,000")
-    if samples.dtype.kind == "i":
-        samples = samples / -float(np.iinfo(samples.dtype).min)
+    if not (1000 <= sample_rate <= 768_000 and sample_rate == int(sample_rate)):
+        raise InputError(f"a sample rate of {sample_rate} Hz: give a whole number between 1,000 and 768,000")
+    if samples.dtype.kind in "iu":
+        half = (int(np.iinfo(samples.dtype).max) + 1) / (2 if samples.dtype.kind == "u" else 1)
+        samples = (samples - (half if samples.dtype.kind == "u" else 0)) / half
     samples = samples.astype(np.float32)
     if not np.isfinite(samples).all():
         raise InputError("the wave holds NaN or infinite samples; repair it first")
-    return resample(samples, sample_rate, target_rate)
+    if np.abs(samples).max() > LOUDEST:
+        raise InputError(f"the wave reaches {np.abs(samples).max():.3g}; scale its samples to [-1, 1] first")
+    return resample(samples, int(sample_rate), target_rate)
 
 
 def batched(pieces: Sequence[Any], tokens: int) -> list[list[Any]]:

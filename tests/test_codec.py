@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from tests.conftest import tiny_codec, voice
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.pieces import cut
 
 
 def seeded(number: int = 0) -> torch.Generator:
@@ -92,6 +95,45 @@ def test_long_audio_in_pieces(codec: Codec) -> None:
     assert out.shape == (1, len(wave)) and torch.isfinite(out).all()
 
 
+def test_pieces_use_every_word_once() -> None:
+    for text in ("one two three four five six seven eight nine ten", "今天天气很好，我们去公园玩吧。"):
+        parts = [piece.words(text) for piece in cut(400, 187)]
+        assert "".join(parts).replace(" ", "") == text.replace(" ", "") and all(parts)
+
+
+def test_an_hour(codec: Codec) -> None:
+    """One hour, one step: exact length, finite, and the vocoder in pieces sounds as it does whole."""
+    wave = np.tile(voice(60.0), 60)
+    out = codec.reconstruct(wave, 24000, steps=1, guidance=1.0)
+    assert out.shape == (1, len(wave)) and torch.isfinite(out).all()
+    mel = torch.randn(1, 3200, 128, generator=seeded())
+    torch.testing.assert_close(codec.vocode(mel), codec.vocoder(mel), atol=1e-4, rtol=1e-3)
+
+
+def test_half_precision_of_a_long_clip(codec: Codec) -> None:
+    speech = codec.encode(voice(11.9), 24000, "some words")
+    for dtype in (torch.float16, torch.bfloat16):
+        out = codec.to("cpu", dtype).decode(speech)
+        codec.to("cpu", torch.float32)
+        assert torch.isfinite(out).all()
+
+
+def test_codes_and_prompts_of_other_models_are_refused(codec: Codec) -> None:
+    speech = codec.encode(voice(0.5), 24000)
+    for bad in (replace(speech, weights="deadbeef"), replace(speech, lengths=torch.tensor([100])), replace(speech, text=())):
+        with pytest.raises(InputError):
+            codec.decode(bad)
+    prompt = codec.prompt(voice(0.5), 24000)
+    for bad in (replace(prompt, mel=prompt.mel[:, :80]), replace(prompt, mel=prompt.mel[:9]), replace(prompt, codes=prompt.codes + 20000)):
+        with pytest.raises(InputError):
+            codec.decode(speech, bad)
+
+
+def test_integer_samples_are_scaled(codec: Codec) -> None:
+    wave = (voice(0.5) * 32767).astype(np.int16)
+    assert torch.equal(codec.encode(wave, 24000).codes, codec.encode(wave / np.float32(32768), 24000).codes)
+
+
 def test_saved_and_loaded_agree_to_the_bit(codec: Codec, tmp_path) -> None:
     codec.save_pretrained(tmp_path / "model")
     loaded = Codec.from_pretrained(tmp_path / "model")
@@ -127,6 +169,10 @@ def test_low_precision_decoder_is_close(codec: Codec) -> None:
         (lambda c: c.encode(np.array([0.0, np.nan], np.float32), 24000), "NaN"),
         (lambda c: c.encode(np.array([0.0, np.inf], np.float32), 24000), "infinite"),
         (lambda c: c.encode(np.zeros((2, 3, 4), np.float32), 24000), "shape"),
+        (lambda c: c.encode(np.zeros((200, 2), np.float32), 24000), "channels come last"),
+        (lambda c: c.encode(np.full(100, 1e30, np.float32), 24000), "scale its samples"),
+        (lambda c: c.encode(voice(0.1), 24000.5), "whole number"),
+        (lambda c: Codec.from_pretrained(None, device="meta"), "meta|assets"),
         (lambda c: c.encode([], 24000), "no waves"),
         (lambda c: c.encode(voice(0.1), 24000, ["a", "b"]), "2 texts"),
         (lambda c: c.encode(voice(0.1), 0), "rate"),
@@ -135,7 +181,7 @@ def test_low_precision_decoder_is_close(codec: Codec) -> None:
         (lambda c: c.reconstruct(voice(0.5), 24000, guidance=-1.0), "guidance"),
         (lambda c: c.reconstruct(voice(0.5), 24000, guidance=float("nan")), "guidance"),
         (lambda c: c.prompt(voice(0.05), 24000), "prompt of 0.05 s"),
-        (lambda c: c.prompt(voice(7.0), 24000), "prompt of 7.00 s"),
+        (lambda c: c.prompt(voice(13.0), 24000), "prompt of 13.00 s"),
         (lambda c: Codec.from_pretrained("no/such/folder"), "no such model"),
         (lambda c: Codec.from_pretrained("."), "no config.json"),
     ],
