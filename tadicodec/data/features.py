@@ -33,6 +33,32 @@ class Clip:
     bandwidth: int  # mel bins that hold signal
 
 
+def read_index(path: Path) -> list[Clip]:
+    """All clips of an index.
+
+    Raises:
+        InputError: a line that is not a clip; the file is damaged or of another version.
+    """
+    try:
+        lines = path.read_bytes().decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text; delete it and run `tadicodec prepare` again") from error
+    return [parse_clip(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def parse_clip(line: str, place: str) -> Clip:
+    """One line of an index, each value of its field's type. Raises InputError."""
+    try:
+        clip = Clip(**json.loads(line))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{place}: not a clip; delete the file and run `tadicodec prepare` again ({error})") from error
+    numbers = (clip.shard, clip.start, clip.frames, clip.bandwidth)
+    words = (clip.id, clip.text, clip.speaker, clip.split, clip.source)
+    if not all(type(value) is int and value >= 0 for value in numbers) or not all(type(w) is str for w in words):
+        raise InputError(f"{place}: not a clip; delete the file and run `tadicodec prepare` again")
+    return clip
+
+
 class Features:
     """A features folder: the clips of one split, and their arrays."""
 
@@ -41,7 +67,7 @@ class Features:
         index = self.folder / INDEX
         if not index.is_file():
             raise InputError(f"{self.folder}: no {INDEX}; make it with `tadicodec prepare MANIFEST {self.folder}`")
-        rows = [Clip(**json.loads(line)) for line in index.read_text(encoding="utf-8").splitlines()]
+        rows = read_index(index)
         self.clips = [row for row in rows if row.split == split and min_frames <= row.frames <= max_frames]
         if not self.clips:
             raise InputError(f"{self.folder}: no clip of split {split!r} between {min_frames} and {max_frames} frames")

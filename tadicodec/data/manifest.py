@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from tadicodec.errors import InputError
 
@@ -25,6 +26,7 @@ class Utterance:
     source: str = ""
 
 
+LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz, as for audio files
 REQUIRED = ("id", "audio", "text", "speaker", "seconds", "sample_rate")
 
 
@@ -49,21 +51,31 @@ def read_manifest(path: Path | str, split: str | None = None) -> list[Utterance]
 
 
 def parse_lines(path: Path) -> Iterator[Utterance]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-                yield Utterance(
-                    id=str(row["id"]),
-                    audio=path.parent / row["audio"],
-                    text=str(row["text"]),
-                    speaker=str(row["speaker"]),
-                    seconds=float(row["seconds"]),
-                    sample_rate=int(row["sample_rate"]),
-                    split=str(row.get("split", "train")),
-                    source=str(row.get("source", "")),
-                )
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}, line {number}: not an utterance ({error!r})") from error
+                yield parse_utterance(json.loads(line.decode("utf-8")), path.parent)
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+                reason = str(error) if isinstance(error, InputError) else repr(error)
+                raise InputError(f"{path}, line {number}: not an utterance ({reason})") from error
+
+
+def parse_utterance(row: dict[str, Any], folder: Path) -> Utterance:
+    """One object of a manifest in `folder`. Raises InputError for figures that no recording has."""
+    item = Utterance(
+        id=str(row["id"]),
+        audio=folder / row["audio"],
+        text=str(row["text"]),
+        speaker=str(row["speaker"]),
+        seconds=float(row["seconds"]),
+        sample_rate=int(row["sample_rate"]),
+        split=str(row.get("split", "train")),
+        source=str(row.get("source", "")),
+    )
+    if not 0 < item.seconds < math.inf:
+        raise InputError(f"seconds is {item.seconds}; it must be above 0 and finite")
+    if not LOWEST_RATE <= item.sample_rate <= HIGHEST_RATE:
+        raise InputError(f"sample_rate is {item.sample_rate}; it must be {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    return item

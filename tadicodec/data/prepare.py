@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tadicodec.config import MelConfig
-from tadicodec.data.features import INDEX, Clip
+from tadicodec.data.features import INDEX, Clip, parse_clip
 from tadicodec.data.manifest import Utterance, read_manifest
 from tadicodec.errors import InputError
 from tadicodec.speech import SAMPLES_PER_TOKEN
@@ -22,7 +23,8 @@ SHARD_SECONDS = 1200.0
 def prepare_features(
     manifest: Path | str, out: Path | str, mel: MelConfig = MelConfig(), workers: int = 1, progress: bool = False
 ) -> int:
-    """Write the features of every utterance of a manifest; shards that exist already are kept, so it resumes.
+    """Write the features of every utterance of a manifest. Shards whose audio has not changed keep their arrays, so it
+    resumes; texts, speakers and splits are always the manifest's.
 
     Returns the number of clips. Raises InputError for a bad manifest or an audio file that cannot be read.
     """
@@ -58,32 +60,68 @@ def split_shards(utterances: list[Utterance]) -> list[list[Utterance]]:
 
 
 def make_shard(numbered: tuple[int, list[Utterance]], out: Path, config: MelConfig) -> list[Clip]:
-    """Mel and wave of one shard. Its own index is written last: where it exists and names the same utterances, the
-    shard is complete."""
+    """Mel and wave of one shard, unless they are there and made of these very files.
+
+    The shard's own index is written last, headed by the fingerprint of what its arrays were made of: where that agrees,
+    the arrays are complete and current. Whatever does not come from the audio is taken from the manifest every time.
+    """
     number, utterances = numbered
-    done = out / f"{number:05d}.jsonl"
-    if done.is_file():
-        clips = [Clip(**json.loads(line)) for line in done.read_text(encoding="utf-8").splitlines()]
-        if [clip.id for clip in clips] == [item.id for item in utterances]:
-            return clips
+    index, made_of = out / f"{number:05d}.jsonl", fingerprint(utterances, config)
+    frames = frames_of_shard(out, number, made_of, len(utterances))
+    if frames is None:
+        index.unlink(missing_ok=True)  # from here on the arrays are not those it describes
+        frames = write_arrays(out, number, utterances, config)
+    clips, start = [], 0
+    for item, count in zip(utterances, frames, strict=True):
+        clips.append(describe(item, number, start, count, config))
+        start += count
+    write_lines(index, clips, heading={"fingerprint": made_of})
+    return clips
+
+
+def fingerprint(utterances: list[Utterance], config: MelConfig) -> str:
+    """Hash of everything a shard's arrays depend on: the mel settings, and each file's place, size and time."""
+    files = []
+    for item in utterances:
+        try:
+            status = item.audio.stat()
+            files.append([item.id, str(item.audio.absolute()), status.st_size, status.st_mtime_ns])
+        except OSError:  # reading it will say what is wrong
+            files.append([item.id, str(item.audio.absolute()), -1, -1])
+    return hashlib.sha256(json.dumps([asdict(config), files]).encode()).hexdigest()
+
+
+def frames_of_shard(out: Path, number: int, expected: str, count: int) -> list[int] | None:
+    """Mel frames of each utterance of a shard with this fingerprint, None where there is no such shard."""
+    index = out / f"{number:05d}.jsonl"
+    if not all((out / f"{number:05d}.{kind}.npy").is_file() for kind in ("mel", "wave")):
+        return None
+    try:
+        heading, *lines = index.read_bytes().decode().rstrip("\n").split("\n")
+        if json.loads(heading).get("fingerprint") != expected or len(lines) != count:
+            return None
+        return [parse_clip(line, str(index)).frames for line in lines]
+    except (OSError, ValueError, AttributeError):  # none, or damaged: made again
+        return None
+
+
+def write_arrays(out: Path, number: int, utterances: list[Utterance], config: MelConfig) -> list[int]:
+    """Compute and save the mel and wave arrays of a shard; returns the frames of each utterance."""
     import torch
 
     from tadicodec.audio.mel import MelSpectrogram
 
     torch.set_num_threads(1)
     spectrogram = MelSpectrogram(config)
-    clips, mels, waves, start = [], [], [], 0
+    mels, waves = [], []
     for item in utterances:
         wave = load_wave(item, config.sample_rate)
         with torch.no_grad():
             mels.append(spectrogram(torch.from_numpy(wave)[None])[0].numpy().astype(np.float16))
         waves.append((wave.clip(-1, 1) * 32767).astype(np.int16))
-        clips.append(describe(item, number, start, mels[-1].shape[0], config))
-        start += mels[-1].shape[0]
     save_array(out / f"{number:05d}.mel.npy", np.concatenate(mels))
     save_array(out / f"{number:05d}.wave.npy", np.concatenate(waves))
-    write_lines(done, clips)
-    return clips
+    return [len(mel) for mel in mels]
 
 
 def load_wave(item: Utterance, sample_rate: int) -> np.ndarray:
@@ -118,7 +156,8 @@ def save_array(path: Path, array: np.ndarray) -> None:
     draft.rename(path)
 
 
-def write_lines(path: Path, rows: list[Clip]) -> None:
+def write_lines(path: Path, rows: list[Clip], heading: dict[str, str] | None = None) -> None:
+    documents = [*([heading] if heading else []), *map(asdict, rows)]
     draft = path.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents), encoding="utf-8")
     draft.rename(path)

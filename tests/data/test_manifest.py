@@ -11,7 +11,7 @@ import soundfile
 import torch
 from tests.conftest import voice
 
-from tadicodec.audio.mel import MelSpectrogram
+from tadicodec.audio.mel import MelSpectrogram, valid_bins
 from tadicodec.config import MelConfig
 from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
 from tadicodec.data.collate import Collator, CropCollator
@@ -72,6 +72,73 @@ def test_preparing_again_keeps_what_is_there(features: Path) -> None:
     (features / "00000.jsonl").unlink()  # killed before its shard was complete
     prepare_features(features.parent / "manifest.jsonl", features)
     assert (features / "00000.mel.npy").stat().st_mtime_ns > before
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Manifest of two clips that have been prepared."""
+    manifest = write_corpus(tmp_path, 2)
+    prepare_features(manifest, tmp_path / "features")
+    return manifest
+
+
+def change(manifest: Path, **values: object) -> None:
+    """Other values in every line of a manifest."""
+    rows = [json.loads(line) | values for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def arrays_time(manifest: Path) -> int:
+    return (manifest.parent / "features" / "00000.mel.npy").stat().st_mtime_ns
+
+
+def test_preparing_again_takes_what_the_manifest_says_now(corpus: Path) -> None:
+    before = arrays_time(corpus)
+    change(corpus, text="new words", speaker="x", split="test", source="y", sample_rate=8000)
+    prepare_features(corpus, corpus.parent / "features")
+    assert arrays_time(corpus) == before
+    clips = Features(corpus.parent / "features", "test").clips
+    assert {(clip.text, clip.speaker, clip.source) for clip in clips} == {("new words", "x", "y")}
+    assert all(clip.bandwidth == valid_bins(8000, MelConfig()) for clip in clips)
+    assert clips[1].start == clips[0].frames
+
+
+def test_preparing_again_notices_other_audio_and_other_settings(corpus: Path) -> None:
+    features = corpus.parent / "features"
+    soundfile.write(corpus.parent / "1.flac", voice(2.0, seed=9), 24000)
+    prepare_features(corpus, features)
+    clip = Features(features, "train").clips[1]
+    assert clip.frames == 104 and np.load(features / "00000.mel.npy").shape[0] == clip.start + 104
+    before = arrays_time(corpus)
+    prepare_features(corpus, features, MelConfig(mel_mean=0.0))
+    assert arrays_time(corpus) > before
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"[]\n", b'{"id": "clip-0"}\n', b"not json\n"])
+def test_a_damaged_shard_index_is_made_again(corpus: Path, damage: bytes) -> None:
+    features = corpus.parent / "features"
+    before = arrays_time(corpus)
+    (features / "00000.jsonl").write_bytes(damage)
+    assert prepare_features(corpus, features) == 2 and arrays_time(corpus) > before
+
+
+@pytest.mark.parametrize("damage", [b"not json\n", b'{"other": 1}\n', b"[1]\n", b"\xff\n", b"5\n"])
+def test_a_damaged_index_is_one_line(corpus: Path, damage: bytes) -> None:
+    features = corpus.parent / "features"
+    (features / "index.jsonl").write_bytes(damage)
+    with pytest.raises(InputError, match="tadicodec prepare"):
+        Features(features, "train")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"seconds": 0}, {"seconds": -1}, {"seconds": "nan"}, {"seconds": "inf"}, {"sample_rate": 999}]
+    + [{"sample_rate": 768001}, {"sample_rate": float("inf")}, {"seconds": 10**400}],
+)
+def test_figures_no_recording_has(corpus: Path, values: dict[str, object]) -> None:
+    change(corpus, **values)
+    with pytest.raises(InputError, match="line 1"):
+        read_manifest(corpus)
 
 
 def test_collated_batch(features: Path) -> None:
