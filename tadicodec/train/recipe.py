@@ -32,7 +32,7 @@ LEAST = {
 }
 SHARES = ("ema", "decay", "prompt_probability", "prompt_max", "token_drop", "text_drop", "both_drop")  # 0 to 1
 BELOW_ONE = ("beta1", "beta2")  # 1 would divide by zero
-ABOVE_ZERO = ("clip", "save_minutes")  # 0 would stand still, or do nothing but save
+ABOVE_ZERO = ("clip",)  # 0 would stand still
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,9 @@ def checked(kind: type, values: dict[str, Any], section: str) -> Any:
 def check_range(section: str, name: str, value: Any) -> None:
     """Raises InputError for a number that no run can use."""
     least = LEAST.get(section, {}).get(name)
-    if least is not None and value < least or name in ABOVE_ZERO and value <= 0:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be {'above 0' if least == 0 else 'at least 1'}")
+    if least is not None and value < least:
+        raise InputError(f"recipe: {section}.{name} is {value}; it must be at least {least}")
+    if name in ABOVE_ZERO and value <= 0:
+        raise InputError(f"recipe: {section}.{name} is {value}; it must be above 0")
     if name in SHARES and not 0 <= value <= 1 or name in BELOW_ONE and value >= 1:
         raise InputError(f"recipe: {section}.{name} is {value}; it must be between 0 and 1")

@@ -1,0 +1,113 @@
+"""Every mistake in a recipe or an override is one line, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tadicodec.data.prepare import prepare_features
+from tadicodec.errors import InputError
+from tadicodec.train.recipe import run_recipe
+from tests.data.test_manifest import write_corpus
+
+TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256}
+MODEL = {
+    "text_tokenizer": "bytes",
+    "preprocess": {},
+    "model": {"tadicodec": TINY, "vocos": {"dim": 8, "intermediate_dim": 8, "num_layers": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipes")
+    prepare_features(write_corpus(folder), folder / "features")
+    return folder
+
+
+@pytest.fixture
+def refused(folder: Path, tmp_path: Path):
+    """refused(task, override, ...) -> the message of the InputError."""
+
+    def run(task: str, *overrides: str, **sections: Any) -> str:
+        document = {
+            "task": task,
+            "out": str(tmp_path / "run"),
+            "precision": "float32",
+            "data": {"features": str(folder / "features"), "frames": 200, "max_frames": 200},
+            "model": MODEL,
+        }
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(document | sections))
+        with pytest.raises(InputError) as caught:
+            run_recipe(path, list(overrides), progress=False)
+        assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+        return str(caught.value)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "override, reason",
+    [
+        ("optim.lr=[", "not valid YAML"),
+        ("optim.lr", "section.key=value"),
+        ("data=5", "data is a section"),
+        ("loop=[1]", "loop is a section"),
+        ("model=", "model is a section"),
+        ("out=3", "out must be text"),
+        ("task=[codec]", "task must be text"),
+        ("precision=foo", "float32 or bf16"),
+        ("precision=fp16", "float32 or bf16"),
+        ("precision=[1]", "float32 or bf16"),
+        ("model.model={}", "tadicodec"),
+        ("model.model=5", "configuration"),
+        ("model.model.tadicodec.num_heads=0", "num_heads"),
+        ("model.model.tadicodec.patch_size=0", "patch_size"),
+        ("model.preprocess.sample_rate=16000", "sample_rate"),
+        ("model.model.tadicodec.text_vocab_size=200", "256 ids"),
+        ("model.model.tadicodec.text_positions=aligned", "untrained"),
+        ("loop.log_every=0", "log_every"),
+        ("loop.valid_every=0", "valid_every"),
+        ("loop.valid_batches=0", "valid_batches"),
+        ("loop.steps=0", "steps"),
+        ("loop.seed=-1", "seed"),
+        ("loop.ema=2.0", "ema"),
+        ("loop.max_minutes=-1", "max_minutes"),
+        ("optim.lr=-1", "lr"),
+        ("optim.lr=.nan", "lr"),
+        ("optim.beta2=1.0", "beta2"),
+        ("optim.clip=0", "clip"),
+        ("optim.decay=1.5", "decay"),
+        ("data.frames=0", "frames"),
+        ("data.5=3", "no '5'"),
+        ("objective.entropy_weight=-1", "entropy_weight"),
+        ("objective.text_drop=1.5", "text_drop"),
+    ],
+)
+def test_codec(refused, override: str, reason: str) -> None:
+    assert reason in refused("codec", override)
+
+
+@pytest.mark.parametrize(
+    "override, reason",
+    [
+        ("model.model={}", "vocos"),
+        ("model.model=5", "vocos"),
+        ("model.model.vocos=5", "section"),
+        ("model.model.vocos.hop_size=240", "hop_size"),
+        ("model.preprocess=5", "section"),
+        ("data.crop_frames=0", "crop_frames"),
+        ("objective.mel_weight=-1", "mel_weight"),
+    ],
+)
+def test_vocoder(refused, override: str, reason: str) -> None:
+    assert reason in refused("vocoder", override)
+
+
+def test_keys_that_are_not_text(refused) -> None:
+    assert "no '5'" in refused("codec", loop={5: 1, "steps": 2})
+    assert "unknown section '5'" in refused("codec", **{"5": {}})
