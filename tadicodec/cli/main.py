@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may not fit the terminal's encoding
         code = run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed (`>&-`): nothing to print to, and print() knows
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpoint for the finished model
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="see recipes/")
@@ -14,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """0 when the steps or the recipe's `max_minutes` are used up, 130 when a signal ended the run before."""
     from tadicodec.train.recipe import run_recipe
 
-    run_recipe(args.recipe, args.overrides, progress=sys.stderr.isatty())
-    return 0
+    progress = sys.stderr is not None and sys.stderr.isatty()
+    state = run_recipe(args.recipe, args.overrides, progress=progress)
+    return INTERRUPTED if getattr(state, "interrupted", False) else 0

@@ -1,5 +1,6 @@
 """Every kind of bad input: one line on stderr, exit code 2, nothing written."""
 
+import errno
 import json
 import os
 
@@ -152,3 +153,21 @@ def test_one_bad_file_in_a_folder_does_not_stop_the_others(cli, make_wave, tiny_
     figures = json.loads(result.out)
     assert figures["files"] == 2 and figures["failed"] == len(bad)
     assert sorted(os.listdir(tmp_path / "out")) == ["1.wav", "2.wav"]
+
+
+def test_a_text_too_long_is_refused_when_it_is_encoded(refused, make_wave, tmp_path):
+    wave = make_wave()
+    refused("the text is", "encode", wave, tmp_path / "out.tdc", "--text", "word " * 1000)
+    (tmp_path / "a.txt").write_text("word " * 1000)
+    refused("the text is", "encode", wave, tmp_path / "out.tdc")
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "reconstruct"])
+def test_a_full_disk(refused, tokens, tmp_path, monkeypatch, command):
+    def fill(target, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr("tadicodec.outputs.replace", fill)
+    source = tokens if command == "decode" else tmp_path / "good.wav"
+    target = tmp_path / ("out.tdc" if command == "encode" else "out.wav")
+    refused("No space left", command, source, target)

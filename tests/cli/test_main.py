@@ -106,3 +106,19 @@ def test_a_broken_pipe_is_silent(make_wave):
     result = subprocess.run(command, check=False, stdout=write_end, stderr=subprocess.PIPE, text=True)
     os.close(write_end)
     assert result.returncode == 141 and result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code", "reason"),
+    [
+        ("encode - {out} --model {model}", "<&-", 2, "standard input, which is closed"),
+        ("encode {wave} - --model {model}", ">&-", 2, "standard output, which is closed"),
+        ("encode {wave} {out} --model {model}", ">&-", 0, ""),
+        ("info {wave}", "<&- >&-", 0, ""),
+    ],
+)
+def test_closed_standard_streams(make_wave, tiny_model, tmp_path, arguments, closed, code, reason):
+    names = arguments.format(wave=make_wave(), out=tmp_path / "out.tdc", model=tiny_model)
+    command = f"{sys.executable} -m tadicodec {names} {closed}"
+    result = subprocess.run(command, shell=True, check=False, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert result.returncode == code and result.stderr.count("\n") == bool(code) and reason in result.stderr

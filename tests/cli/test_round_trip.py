@@ -58,6 +58,32 @@ def test_ten_milliseconds_and_silence(cli, make_wave, tiny_model, tmp_path):
         assert soundfile.info(tmp_path / "out.wav").frames == samples_at_24k(wave)
 
 
+def test_ten_milliseconds_and_silence_as_tokens(cli, make_wave, tiny_model, tmp_path):
+    """A single token, and nothing but zeros, survive the way over a file."""
+    short = make_wave("short.wav", seconds=0.01)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(9000), 24000)
+    for wave, tokens in ((short, 1), (tmp_path / "silence.wav", 3)):
+        path = wave.with_suffix(".tdc")
+        assert cli("encode", wave, path, "--model", tiny_model).code == 0
+        assert read_tokens(path).lengths.tolist() == [tokens]
+        assert cli("decode", path, tmp_path / "out.wav", "--model", tiny_model, "--overwrite").code == 0
+        assert soundfile.info(tmp_path / "out.wav").frames == samples_at_24k(wave)
+        assert np.isfinite(read_audio(tmp_path / "out.wav")[0]).all()
+
+
+def test_an_empty_text_outranks_the_file_beside_the_audio(cli, encoded, tiny_model, tmp_path):
+    wave, tokens = encoded
+    assert read_tokens(tokens).text == ("one two",)  # what the file says
+    assert cli("encode", wave, tmp_path / "none.tdc", "--model", tiny_model, "--text", "").code == 0
+    assert read_tokens(tmp_path / "none.tdc").text == ("",)
+    for name in ("with", "without"):
+        empty = ("--text", "") if name == "without" else ()
+        assert cli("decode", tokens, tmp_path / f"{name}.wav", "--model", tiny_model, *empty).code == 0
+    assert cli("decode", tmp_path / "none.tdc", tmp_path / "none.wav", "--model", tiny_model).code == 0
+    waves = {name: (tmp_path / f"{name}.wav").read_bytes() for name in ("with", "without", "none")}
+    assert waves["without"] == waves["none"] != waves["with"]
+
+
 def test_reconstruct_is_encode_and_decode(cli, encoded, tiny_model, tmp_path):
     wave, tokens = encoded
     common = ("--model", tiny_model, "--seed", "3", "--guidance", "1.5")
