@@ -116,8 +116,7 @@ class VocoderConfig:
     padding: str = "same"
 
     def __post_init__(self) -> None:
-        sizes = ("input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop_size")
-        require_positive("vocos", self, *sizes)
+        require_positive("vocos", self, "input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop_size")
         if self.padding != "same":
             raise InputError(f"config: vocos padding {self.padding!r} is not supported, only 'same'")
 
@@ -243,9 +242,7 @@ def read_config(path: Path) -> CodecConfig:
     try:
         text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
         document = json.loads(text)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
         raise InputError(f"{path}: not valid JSON: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
