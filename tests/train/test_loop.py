@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +70,29 @@ def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
     logs = [[json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()] for run in ("whole", "parts")]
     for one, other in zip(*logs, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_killed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
+    """kill -9 between two checkpoints: the steps after the last one are taken again, with the same result and log."""
+    steps = ["loop.steps=120", "loop.valid_every=1000"]
+    command = [sys.executable, "-m", "tadicodec", "train", str(recipe), f"out={tmp_path / 'killed'}", *steps]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.Popen([*command, "loop.save_minutes=0.002"], env=environment, stderr=subprocess.DEVNULL)
+    while not checkpoints(tmp_path / "killed" / "checkpoints") and run.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.05)
+    run.kill()
+    run.wait()
+    run_recipe(recipe, [f"out={tmp_path / 'killed'}", *steps], progress=False)
+    run_recipe(recipe, [f"out={tmp_path / 'whole'}", *steps], progress=False)
+    killed, whole = final(tmp_path / "killed"), final(tmp_path / "whole")
+    for file, tensors in whole.items():
+        for name, value in tensors.items():
+            torch.testing.assert_close(value, killed[file][name], atol=1e-6, rtol=1e-5)
+    lines = (tmp_path / "killed" / "log.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, 121))
+    assert not list((tmp_path / "killed").glob("checkpoints/.*")) + list((tmp_path / "killed").glob(".model*"))
 
 
 def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
