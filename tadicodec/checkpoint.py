@@ -72,7 +72,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: missing; a model folder holds config.json, model.safetensors and vocoder/")
     try:
         with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if not recomputed(name)]
+            names = [name for name in file.keys() if not recomputed(name)]  # noqa: SIM118
             return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
-from tadicodec.audio.resample import resample
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
@@ -29,12 +28,11 @@ from tadicodec.model.vocoder import Vocoder
 from tadicodec.pieces import Piece, cut, tail
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
+from tadicodec.waves import Wave, batched, each, items_of, pad, to_samples
 
 ENCODER = ("encoder.", "vq_in_linear.")  # the tensors that decide the codes
 FRAMES_PER_TOKEN = 8
 VOCODER_FRAMES = 1500  # the vocoder takes at once
-LOUDEST = 1e4  # beyond this, samples are not audio in [-1, 1], and their squares soon overflow
-Wave = Tensor | np.ndarray
 Text = str | None | Sequence[str | None]
 Prompts = Prompt | None | Sequence[Prompt | None]
 Generators = torch.Generator | None | Sequence[torch.Generator]
@@ -96,7 +94,9 @@ class Codec:
         self.device, self.dtype = target, dtype
         return self
 
-    def save_pretrained(self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> None:
+    def save_pretrained(
+        self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False
+    ) -> None:
         """Write config.json, model.safetensors and vocoder/model.safetensors (nothing executable).
 
         dtype stores the weights in another precision; loading gives back float32 of what was stored.
@@ -116,10 +116,10 @@ class Codec:
         """Waves to codes.
 
         wave: one [N], a batch [B, N], or a list of [N_i] of different lengths; float samples in [-1, 1] at any sample
-        rate. text: what is said, one string an item (None: unknown); it travels with the codes, it does not change them.
+        rate. text: what is said, one string each (None: unknown); it travels with the codes and does not change them.
 
         Raises:
-            InputError: no samples, samples that are not finite, not one text for each wave, a text too long for the model.
+            InputError: no samples, samples that are not finite, not one text a wave, a text too long for the model.
         """
         waves = [to_samples(item, sample_rate, self.sample_rate) for item in items_of(wave)]
         texts = (text,) * len(waves) if text is None or isinstance(text, str) else tuple(text)
@@ -286,14 +286,16 @@ class Codec:
         return self.vocoder(mel.to(self.device), None if lengths is None else lengths.to(self.device)).cpu()
 
     def vocode_long(self, mel: Tensor) -> Tensor:
-        """mel [F, 128] -> wave [480 F], in pieces with as much context as the vocoder can see: the same wave as whole."""
+        """mel [F, 128] -> wave [480 F], in pieces with all the context the vocoder sees: the same wave as whole."""
         context = 3 * (self.config.vocoder.num_layers + 1) + self.config.mel.n_fft // self.config.mel.hop_size
         waves = []
         for start in range(0, len(mel), VOCODER_FRAMES):
             stop = min(start + VOCODER_FRAMES, len(mel))
             first, last = max(start - context, 0), min(stop + context, len(mel))
             wave = self.vocoder(mel[None, first:last].to(self.device))[0].cpu()
-            waves.append(wave[(start - first) * self.config.mel.hop_size :][: (stop - start) * self.config.mel.hop_size])
+            waves.append(
+                wave[(start - first) * self.config.mel.hop_size :][: (stop - start) * self.config.mel.hop_size]
+            )
         return torch.cat(waves)
 
     @torch.inference_mode()
@@ -321,7 +323,12 @@ class Codec:
 
     def info(self) -> dict[str, Any]:
         """What this model is, for people and for machines."""
-        count = {"codec": self.model, "encoder": self.model.encoder, "decoder": self.model.decoder, "vocoder": self.vocoder}
+        count = {
+            "codec": self.model,
+            "encoder": self.model.encoder,
+            "decoder": self.model.decoder,
+            "vocoder": self.vocoder,
+        }
         return {
             "name": self.name,
             "weights": self.weights,
@@ -357,7 +364,9 @@ class Codec:
                 f"the codes were made by model {speech.model!r} (weights {speech.weights}), this is {self.name!r} "
                 f"({self.weights}); load the model that made them"
             )
-        if int(speech.lengths.max()) > speech.codes.shape[1] or not len(speech.text) == len(speech.samples) == len(speech):
+        if int(speech.lengths.max()) > speech.codes.shape[1] or not len(speech.text) == len(speech.samples) == len(
+            speech
+        ):
             raise InputError("codes, lengths, samples and text of this Speech do not belong together")
         self.check_codes(speech.codes)
         for prompt in prompts:
@@ -386,59 +395,3 @@ class Codec:
         if ids and max(ids) >= self.config.autoencoder.text_vocab_size:
             raise InputError("the text tokenizer has more entries than the model's text_vocab_size: not its tokenizer")
         return torch.tensor(ids, dtype=torch.long)
-
-
-def items_of(wave: Wave | Sequence[Wave]) -> list[Wave]:
-    """One wave [N], a batch [B, N] or a list of waves, as a list of waves [N_i]."""
-    if isinstance(wave, (Tensor, np.ndarray)):
-        if wave.ndim not in (1, 2):
-            raise InputError(f"a wave of shape {list(wave.shape)}: give [N], [B, N] or a list of [N]")
-        if wave.ndim == 2 and wave.shape[1] <= 32 < wave.shape[0]:
-            raise InputError(f"a wave of shape {list(wave.shape)}: channels come last; average them with wave.mean(1)")
-        wave = [wave] if wave.ndim == 1 else list(wave)
-    if not len(wave):
-        raise InputError("no waves to encode")
-    return list(wave)
-
-
-def to_samples(wave: Wave, sample_rate: int, target_rate: int) -> np.ndarray:
-    """One wave as finite float32 samples [N] at the target rate; integers are scaled to [-1, 1)."""
-    samples = wave.detach().cpu().numpy() if isinstance(wave, Tensor) else np.asarray(wave)
-    if samples.ndim != 1 or not samples.size:
-        raise InputError("a wave is a one-dimensional array with at least one sample; average its channels first")
-    if not (1000 <= sample_rate <= 768_000 and sample_rate == int(sample_rate)):
-        raise InputError(f"a sample rate of {sample_rate} Hz: give a whole number between 1,000 and 768,000")
-    if samples.dtype.kind in "iu":
-        half = (int(np.iinfo(samples.dtype).max) + 1) / (2 if samples.dtype.kind == "u" else 1)
-        samples = (samples - (half if samples.dtype.kind == "u" else 0)) / half
-    samples = samples.astype(np.float32)
-    if not np.isfinite(samples).all():
-        raise InputError("the wave holds NaN or infinite samples; repair it first")
-    if np.abs(samples).max() > LOUDEST:
-        raise InputError(f"the wave reaches {np.abs(samples).max():.3g}; scale its samples to [-1, 1] first")
-    return resample(samples, int(sample_rate), target_rate)
-
-
-def batched(pieces: Sequence[Any], tokens: int) -> list[list[Any]]:
-    """Pieces (samples last) sorted by length -> groups of at most `tokens` padded tokens (or one piece)."""
-    groups: list[list[Any]] = []
-    for item in pieces:
-        if groups and (len(groups[-1]) + 1) * len(item[2]) <= tokens * SAMPLES_PER_TOKEN:
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return groups
-
-
-def each(value: Any, count: int) -> list[Any]:
-    """One value for all items, or one an item."""
-    if not isinstance(value, (list, tuple)):
-        return [value] * count
-    if len(value) != count:
-        raise InputError(f"{len(value)} given for {count} items; give one, or one for each")
-    return list(value)
-
-
-def pad(items: Sequence[Tensor]) -> Tensor:
-    """Right-pad with zeros: [L_i, ...] -> [B, max L, ...]."""
-    return torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.conftest import tiny_codec, voice
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.pieces import cut
+from tests.conftest import tiny_codec, voice
 
 
 def seeded(number: int = 0) -> torch.Generator:
@@ -39,7 +39,9 @@ def test_batch_decodes_as_single(text: str | None, prompted: bool, positions: st
     codec = tiny_codec(text_positions=positions, patch_size=2 if positions == "aligned" else 1)
     waves = [voice(0.7), voice(2.0, pitch=180), voice(1.3, pitch=90)]
     texts = ["short", None, "a much longer text than the others"] if text == "mixed" else [text] * 3
-    prompts = [codec.prompt(voice(1.0, pitch=80), 24000, "hi"), None, codec.prompt(voice(0.5), 24000)] if prompted else None
+    prompts = (
+        [codec.prompt(voice(1.0, pitch=80), 24000, "hi"), None, codec.prompt(voice(0.5), 24000)] if prompted else None
+    )
     together = codec.decode(codec.encode(waves, 24000, texts), prompts, generator=[seeded(i) for i in range(3)])
     for i, wave in enumerate(waves):
         alone = codec.decode(codec.encode(wave, 24000, texts[i]), prompts and prompts[i], generator=seeded(i))
@@ -120,11 +122,19 @@ def test_half_precision_of_a_long_clip(codec: Codec) -> None:
 
 def test_codes_and_prompts_of_other_models_are_refused(codec: Codec) -> None:
     speech = codec.encode(voice(0.5), 24000)
-    for bad in (replace(speech, weights="deadbeef"), replace(speech, lengths=torch.tensor([100])), replace(speech, text=())):
+    for bad in (
+        replace(speech, weights="deadbeef"),
+        replace(speech, lengths=torch.tensor([100])),
+        replace(speech, text=()),
+    ):
         with pytest.raises(InputError):
             codec.decode(bad)
     prompt = codec.prompt(voice(0.5), 24000)
-    for bad in (replace(prompt, mel=prompt.mel[:, :80]), replace(prompt, mel=prompt.mel[:9]), replace(prompt, codes=prompt.codes + 20000)):
+    for bad in (
+        replace(prompt, mel=prompt.mel[:, :80]),
+        replace(prompt, mel=prompt.mel[:9]),
+        replace(prompt, codes=prompt.codes + 20000),
+    ):
         with pytest.raises(InputError):
             codec.decode(speech, bad)
 

@@ -22,8 +22,10 @@ def test_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     monkeypatch.chdir(tmp_path)
-    assert "austen.tdc\"), prompt)" in block
-    exec(block.replace("austen.tdc\"), prompt)", "austen.tdc\"), prompt, steps=2)"), {})  # two steps: what runs, not how it sounds
+    assert 'austen.tdc"), prompt)' in block
+    exec(
+        block.replace('austen.tdc"), prompt)', 'austen.tdc"), prompt, steps=2)'), {}
+    )  # two steps: what runs, not how it sounds
     original, rate = soundfile.read("samples/austen_3.flac")
     assert soundfile.info("austen.wav").frames == -(-len(original) * 24000 // rate)
 
@@ -52,6 +54,10 @@ def test_bundled_model_is_small_and_batches_as_single() -> None:
         assert torch.equal(together[i].codes, codec.encode(wave, 16000).codes)
     short = np.concatenate([waves[1], waves[4]])[: 2 * 16000]
     one, two = (codec.decode(codec.encode(w, 16000, "he was not"), steps=2) for w in (short, short[:16000]))
-    both = codec.decode(codec.encode([short, short[:16000]], 16000, "he was not"), steps=2, generator=[torch.Generator().manual_seed(0) for _ in range(2)])
+    both = codec.decode(
+        codec.encode([short, short[:16000]], 16000, "he was not"),
+        steps=2,
+        generator=[torch.Generator().manual_seed(0) for _ in range(2)],
+    )
     torch.testing.assert_close(both[0], one[0], atol=1e-3, rtol=1e-2)
     torch.testing.assert_close(both[1, : two.shape[1]], two[0], atol=1e-3, rtol=1e-2)

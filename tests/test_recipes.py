@@ -24,7 +24,9 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "features"
 
 
-@pytest.mark.parametrize("path", [p for p in RECIPES if p.parent.name != "launch"], ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize(
+    "path", [p for p in RECIPES if p.parent.name != "launch"], ids=lambda p: f"{p.parent.name}/{p.name}"
+)
 def test_recipe_builds(path: Path, features: Path) -> None:
     document = read_recipe(path, [f"data.features={features}"])
     data = checked(DataConfig, document["data"], "data")

@@ -1,6 +1,6 @@
 """When each character of a known text is said, found by the receiver from the codes alone.
 
-A small CTC network reads the quantized sequence (SiTok trains one beside its codec, weight 0.1); aligning a *given* text
+A small CTC network reads the quantized sequence (SiTok trains one beside its codec, weight 0.1); aligning a given text
 to its output needs far less certainty than recognising an unknown one, and costs no bits. The decoder then sees every
 character where it is spoken, so it need not learn to align by attention first.
 """
@@ -38,7 +38,7 @@ class Aligner(nn.Module):
 def forced_alignment(logits: Tensor, steps: Tensor, text_ids: Tensor, text_lengths: Tensor) -> Tensor:
     """The most probable CTC path through a known text (Viterbi; Graves et al. 2006).
 
-    logits [B, S, V + 1] with the blank last, steps [B], text_ids [B, L], text_lengths [B] -> the step [B, L] float at which
+    logits [B, S, V + 1] with the blank last, steps [B], text_ids [B, L], text_lengths [B] -> the step [B, L] at which
     each character is first emitted, non-decreasing; `S` behind an item's own text. A text too long for its steps is
     spread evenly.
     """

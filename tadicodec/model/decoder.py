@@ -12,7 +12,6 @@ from tadicodec.config import AutoencoderConfig
 from tadicodec.model.lengths import gather, valid
 from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
 
-
 NEAREST = 0.05  # 1 - t is not taken below this, where a prediction's error would be magnified without end
 
 
@@ -101,7 +100,7 @@ class Decoder(nn.Module):
     def positions(
         self, sizes: tuple[int, int], text_lengths: Tensor | None, text_times: Tensor | None, device: torch.device
     ) -> Tensor:
-        """Rotary positions [B or 1, L + F]: characters where they are spoken, or else the frames of each item behind its
+        """Rotary positions [B or 1, L + F]: characters where they are spoken, or else the frames of an item behind its
         own text, whatever the padding between them."""
         text_size, frames = sizes
         mel = torch.arange(frames, device=device, dtype=torch.float32)[None]

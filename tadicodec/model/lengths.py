@@ -32,7 +32,7 @@ def gather(values: Tensor, index: Tensor) -> Tensor:
 
 
 def masked_std(values: Tensor, mask: Tensor) -> Tensor:
-    """Standard deviation over the valid frames and all bins of each item: values [B, F, D], mask [B, F] -> [B, 1, 1]."""
+    """Standard deviation over valid frames and all bins of each item: values [B, F, D], mask [B, F] -> [B, 1, 1]."""
     values = values.float()  # sums over thousands of numbers do not fit half precision
     mask = mask[..., None].float()
     count = mask.sum((1, 2), keepdim=True) * values.shape[-1]

@@ -40,7 +40,9 @@ class CodecObjective:
 
     def __post_init__(self) -> None:
         if self.decoder_only and self.ctc_weight + self.transcript_weight > 0:
-            raise InputError("objective: with decoder_only nothing is left for ctc_weight and transcript_weight to train")
+            raise InputError(
+                "objective: with decoder_only nothing is left for ctc_weight and transcript_weight to train"
+            )
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):
             raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
@@ -103,7 +105,6 @@ class CodecNetwork(nn.Module):
             text_times=text_times,
         )
         return velocity, target
-
 
     def reads(self, batch: Batch) -> bool:
         """Whether there is any text in the batch, and a model that uses it."""

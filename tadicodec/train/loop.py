@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +48,7 @@ class Data:
 
 
 class Trainer:
-    def __init__(
-        self, task: Task, out: Path, loop: LoopConfig, optim: OptimConfig, accelerator: Accelerator
-    ) -> None:
+    def __init__(self, task: Task, out: Path, loop: LoopConfig, optim: OptimConfig, accelerator: Accelerator) -> None:
         self.task, self.out, self.loop, self.optim, self.accelerator = task, out, loop, optim, accelerator
         plain = dict(task.networks)
         optimizers = {name: self.optimizer(network) for name, network in plain.items()}
@@ -88,7 +87,9 @@ class Trainer:
                 self.report(board, metrics, valid, batch)
                 now = time.monotonic()
                 expired = bool(self.loop.max_minutes) and now - began > 60 * self.loop.max_minutes
-                save, expired, self.state.interrupted = self.agree(now - last_save > 60 * self.loop.save_minutes, expired)
+                save, expired, self.state.interrupted = self.agree(
+                    now - last_save > 60 * self.loop.save_minutes, expired
+                )
                 if expired or self.state.interrupted:
                     break
                 if save:

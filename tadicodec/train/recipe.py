@@ -1,4 +1,4 @@
-"""A recipe is a YAML file: what to train, on what, and how. `run_recipe` builds the pieces and hands them to the loop."""
+"""A recipe is a YAML file: what to train, on what, and how. `run_recipe` builds all that and hands it to the loop."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def test_train_passes_the_overrides_on(cli, monkeypatch):
     assert calls == [(("recipe.yaml", ["optim.lr=-1", "loop.seed=2"]), {"progress": calls[0][1]["progress"]})]
 
 
-@pytest.mark.parametrize(("state", "code"), [({"step": 9}, 0), ({"interrupted": False}, 0), ({"interrupted": True}, 130)])
+@pytest.mark.parametrize(
+    ("state", "code"), [({"step": 9}, 0), ({"interrupted": False}, 0), ({"interrupted": True}, 130)]
+)
 def test_an_interrupted_run_is_not_a_finished_one(cli, monkeypatch, state, code):
     monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *_, **__: SimpleNamespace(**state))
     assert cli("train", "recipe.yaml").code == code

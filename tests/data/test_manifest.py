@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.conftest import voice
 
 from tadicodec.audio.mel import MelSpectrogram, valid_bins
 from tadicodec.config import MelConfig
@@ -20,6 +19,7 @@ from tadicodec.data.manifest import read_manifest
 from tadicodec.data.prepare import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.text.tokens import ByteTokenizer
+from tests.conftest import voice
 
 
 def write_corpus(folder: Path, count: int = 6) -> Path:
@@ -153,7 +153,11 @@ def test_collated_batch(features: Path) -> None:
 
 @pytest.mark.parametrize(
     "line, message",
-    [("not json", "line 1"), ('{"id": "a"}', "audio"), ('{"id":"a","audio":"x","text":"","speaker":"","seconds":"x","sample_rate":1}', "line 1")],
+    [
+        ("not json", "line 1"),
+        ('{"id": "a"}', "audio"),
+        ('{"id":"a","audio":"x","text":"","speaker":"","seconds":"x","sample_rate":1}', "line 1"),
+    ],
 )
 def test_bad_manifests(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "m.jsonl"
@@ -197,4 +201,6 @@ def test_order_goes_on_from_a_position() -> None:
     whole = batches_from(FRAMES, config, Position())
     first = [next(whole) for _ in range(90)]  # into the second epoch
     for stop in (0, 10, 60, 89):
-        assert next(batches_from(FRAMES, config, first[stop][1]))[0] == (first[stop + 1] if stop < 89 else next(whole))[0]
+        assert (
+            next(batches_from(FRAMES, config, first[stop][1]))[0] == (first[stop + 1] if stop < 89 else next(whole))[0]
+        )

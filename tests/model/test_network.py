@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from tests.conftest import tiny_config
 from torch.nn import functional as F
 
 from tadicodec.model import flow, quantizer
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.lengths import interpolate, masked_std
 from tadicodec.model.vocoder import Vocoder
+from tests.conftest import tiny_config
 
 
 def test_interpolation_is_torchs_on_each_item() -> None:
@@ -95,13 +95,13 @@ def test_decoder_ignores_padding_of_frames_and_text(positions: str, patch: int) 
     starts = torch.rand(2, 9, generator=torch.Generator().manual_seed(0)).sort().values * 16 if patch == 2 else None
     out = model.decoder(x, time, condition, text, lengths=frames, text_lengths=letters, text_times=starts)
     for i in range(2):
-        f, l = int(frames[i]), int(letters[i])
+        f, n = int(frames[i]), int(letters[i])
         alone = model.decoder(
             x[i : i + 1, :f],
             time[i : i + 1],
             condition[i : i + 1, :f],
-            text[i : i + 1, :l],
-            text_times=None if starts is None else starts[i : i + 1, :l],
+            text[i : i + 1, :n],
+            text_times=None if starts is None else starts[i : i + 1, :n],
         )
         torch.testing.assert_close(out[i, :f], alone[0], atol=1e-5, rtol=1e-4)
 

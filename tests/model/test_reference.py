@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.conftest import DATA
 
 from tadicodec.checkpoint import load_config, load_weights, recomputed
 from tadicodec.config import AutoencoderConfig, VocoderConfig
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
+from tests.conftest import DATA
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_reference.py"
 

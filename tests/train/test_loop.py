@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tests.data.test_manifest import write_corpus
 
 from tadicodec.codec import Codec
 from tadicodec.data.prepare import prepare_features
@@ -21,8 +20,17 @@ from tadicodec.errors import InputError
 from tadicodec.train.recipe import run_recipe
 from tadicodec.train.schedules import OptimConfig, learning_rate
 from tadicodec.train.state import checkpoints
+from tests.data.test_manifest import write_corpus
 
-TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256, "text_positions": "aligned", "aligner_layers": 1}
+TINY = {
+    "hidden_size": 32,
+    "encoder_num_layers": 1,
+    "decoder_num_layers": 1,
+    "num_heads": 2,
+    "text_vocab_size": 256,
+    "text_positions": "aligned",
+    "aligner_layers": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +75,10 @@ def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
     for file, tensors in whole.items():
         for name, value in tensors.items():
             assert torch.equal(value, parts[file][name]), (file, name)
-    logs = [[json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()] for run in ("whole", "parts")]
+    logs = [
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        for run in ("whole", "parts")
+    ]
     for one, other in zip(*logs, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
