@@ -33,12 +33,15 @@ class CodecObjective:
     token_drop: float = 0.2  # of an item decoding without its tokens
     text_drop: float = 0.0  # of an item decoding without its text
     both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
+    loss_on: str = "velocity"  # or "mel": the velocity's error times 1 - t, which is the error of the mel it leads to
     decoder_only: bool = False  # encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
     # continued training" of the paper)
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
+        if self.loss_on not in ("velocity", "mel"):
+            raise InputError("objective: loss_on is 'velocity' or 'mel'")
         if self.decoder_only and self.ctc_weight + self.transcript_weight > 0:
             raise InputError(
                 "objective: with decoder_only nothing is left for ctc_weight and transcript_weight to train"
@@ -71,7 +74,10 @@ class CodecNetwork(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.objective.decoder_only):
             quantized, times = self.encode(batch, tokens, terms)
         velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens), times)
-        terms["velocity"] = velocity_error(velocity, target, batch, draws["prompt"])
+        error = (velocity.float() - target).abs()
+        if self.objective.loss_on == "mel":
+            error = error * (1 - draws["time"])[:, None, None]
+        terms["velocity"] = mean_error(error, batch, draws["prompt"])
         return terms
 
     def encode(self, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -111,11 +117,11 @@ class CodecNetwork(nn.Module):
         return self.codec.config.use_text_cond and batch["text_ids"].shape[1] > 0
 
 
-def velocity_error(velocity: Tensor, target: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
-    """L1 over frames that are neither prompt nor padding, and bins the recording can fill."""
-    frames = valid(batch["lengths"], target.shape[1]) & ~valid(prompt, target.shape[1])
-    bins = valid(batch["bandwidth"], target.shape[2])[:, None].float()
-    error = ((velocity.float() - target).abs() * bins).sum(-1) / bins.sum(-1).clamp(min=1)
+def mean_error(error: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
+    """Mean of error [B, F, 128] over frames that are neither prompt nor padding, and bins the recording can fill."""
+    frames = valid(batch["lengths"], error.shape[1]) & ~valid(prompt, error.shape[1])
+    bins = valid(batch["bandwidth"], error.shape[2])[:, None].float()
+    error = (error * bins).sum(-1) / bins.sum(-1).clamp(min=1)
     return (error * frames).sum() / frames.sum().clamp(min=1)
 
 

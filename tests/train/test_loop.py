@@ -137,6 +137,7 @@ def test_decoder_only_training_keeps_the_codes(recipe: Path, tmp_path: Path) -> 
         ("task=poetry", "task must be one of"),
         ("data.features=missing", "tadicodec prepare"),
         ("objective.time_sampling=gauss", "time_sampling"),
+        ("objective.loss_on=sound", "loss_on"),
     ],
 )
 def test_bad_recipes(recipe: Path, override: str, message: str) -> None:
