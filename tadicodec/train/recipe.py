@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from torch import nn
 
 from tadicodec.config import CodecConfig, build
 from tadicodec.data.batches import BatchConfig
@@ -61,7 +62,7 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) ->
     accelerator = Accelerator(mixed_precision=PRECISIONS[document.get("precision", "bf16")])
     task, train, valid = assemble(document, data, loop.seed)
     if document.get("init"):
-        initialise(task, Path(document["init"]))
+        initialise(task, str(document["init"]))
     trainer = Trainer(task, Path(document["out"]), loop, optim, accelerator)
     batch = BatchConfig(data.frames, loop.seed, accelerator.process_index, accelerator.num_processes)
     return trainer.run(train, valid, batch, progress=progress)
@@ -127,23 +128,35 @@ def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Dat
     return VocoderTask(config, mel, objective), splits[0], splits[1]
 
 
-def initialise(task: Task, checkpoint: Path) -> None:
-    """Start from another run's averaged weights (a checkpoint folder) with a fresh optimiser.
+def initialise(task: Task, name: str) -> None:
+    """Start with a fresh optimiser from another run's averaged weights (a checkpoint folder), or from a model: a
+    folder, a Hugging Face id, or "bundled".
 
-    Heads that this objective does not train may be left over; nothing of the network may be missing.
+    Heads that this objective does not train may be left over; nothing of the network may be missing. A model has no
+    training-only heads: they start anew.
     """
     from safetensors.torch import load_file
 
-    file = checkpoint / "average.safetensors"
+    network, file = task.networks[task.ema], Path(name) / "average.safetensors"
     if not file.is_file():
-        raise InputError(f"init: {checkpoint} is not a checkpoint folder (no average.safetensors)")
-    network, tensors = task.networks[task.ema], load_file(file)
+        return start_from_model(network, None if name == "bundled" else name)
     try:
-        missing = network.load_state_dict(tensors, strict=False).missing_keys
+        missing = network.load_state_dict(load_file(file), strict=False).missing_keys
     except RuntimeError as error:
-        raise InputError(f"init: {checkpoint} does not fit the model: {str(error).splitlines()[-1]}") from error
+        raise InputError(f"init: {name} does not fit the model: {str(error).splitlines()[-1]}") from error
     if missing:
-        raise InputError(f"init: {checkpoint} does not fit the model: it lacks {missing[0]}")
+        raise InputError(f"init: {name} does not fit the model: it lacks {missing[0]}")
+
+
+def start_from_model(network: nn.Module, name: str | None) -> None:
+    from tadicodec.checkpoint import find_model, load_weights, vocoder_file
+    from tadicodec.train.codec_task import CodecNetwork
+
+    folder = find_model(name)
+    if isinstance(network, CodecNetwork):
+        load_weights(network.codec, folder / "model.safetensors")
+    else:
+        load_weights(network, vocoder_file(folder))
 
 
 def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:

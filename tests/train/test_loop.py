@@ -121,10 +121,14 @@ def test_decoder_only_training_keeps_the_codes(recipe: Path, tmp_path: Path) -> 
     run_recipe(recipe, [f"out={tmp_path / 'first'}", "loop.steps=3"], progress=False)
     start = checkpoints(tmp_path / "first" / "checkpoints")[-1]
     changes = ["objective.decoder_only=true", "objective.ctc_weight=0", "objective.transcript_weight=0", "loop.steps=3"]
-    run_recipe(recipe, [f"out={tmp_path / 'second'}", f"init={start}", *changes], progress=False)
-    first, second = (Codec.from_pretrained(tmp_path / run / "model") for run in ("first", "second"))
-    assert first.weights == second.weights
-    assert not torch.equal(first.model.decoder.in_linear.weight, second.model.decoder.in_linear.weight)
+    first = Codec.from_pretrained(tmp_path / "first" / "model")
+    for number, source in enumerate((start, tmp_path / "first" / "model")):  # a checkpoint, and an exported model
+        run_recipe(recipe, [f"out={tmp_path / str(number)}", f"init={source}", *changes], progress=False)
+        second = Codec.from_pretrained(tmp_path / str(number) / "model")
+        assert first.weights == second.weights
+        assert not torch.equal(first.model.decoder.in_linear.weight, second.model.decoder.in_linear.weight)
+    with pytest.raises(InputError, match="no such model folder"):
+        run_recipe(recipe, [f"out={tmp_path / 'third'}", f"init={tmp_path / 'none'}"], progress=False)
 
 
 @pytest.mark.parametrize(
