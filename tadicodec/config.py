@@ -62,13 +62,15 @@ class AutoencoderConfig:
     sigma: float = 1e-5
     time_scheduler: str = "linear"
     patch_size: int = 1  # ours; mel frames a decoder position covers
-    prediction: str = "velocity"  # ours; "clean": the network predicts the mel, velocity follows from it
-    text_positions: str = "sequential"  # ours; "aligned": each character stands, and is added, where it is spoken
-    aligner_layers: int = 2  # ours; blocks of the network that finds where, with text_positions "aligned"
+    prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
+    text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
+    aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
 
     def __post_init__(self) -> None:
         sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
-        require_positive("tadicodec", self, *sizes, "patch_size", "aligner_layers")
+        require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
+        if self.prior_layers < 0:
+            raise InputError("config: prior_layers is 0 or more")
         if self.intermediate_size < 0:
             raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
@@ -81,10 +83,6 @@ class AutoencoderConfig:
             raise InputError(f"config: vq_type {self.vq_type!r} is not supported; this package implements 'bsq'")
         if self.time_scheduler != "linear":
             raise InputError(f"config: time_scheduler {self.time_scheduler!r} is not supported, only 'linear'")
-        if self.prediction not in ("velocity", "clean"):
-            raise InputError("config: prediction is 'velocity' or 'clean'")
-        if self.text_positions not in ("sequential", "aligned"):
-            raise InputError("config: text_positions is 'sequential' or 'aligned'")
         if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
             raise InputError("config: hidden_size must be an even multiple of num_heads")
         if self.down_sample_factor % self.patch_size:
@@ -92,7 +90,8 @@ class AutoencoderConfig:
 
     @property
     def aligned(self) -> bool:
-        return self.use_text_cond and self.text_positions == "aligned"
+        """Whether characters are laid where they are spoken."""
+        return self.use_text_cond and self.prior_layers > 0
 
     @property
     def ffn_size(self) -> int:

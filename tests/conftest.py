@@ -26,7 +26,8 @@ def tiny_config(**changes: object) -> CodecConfig:
         "num_heads": 2,
         "text_vocab_size": 256,
         "patch_size": 2,
-        "text_positions": "aligned",
+        "prior_layers": 1,
+        "text_layers": 1,
         "aligner_layers": 1,
         **changes,
     }

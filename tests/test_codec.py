@@ -34,9 +34,9 @@ def test_batch_encodes_as_single(codec: Codec) -> None:
 
 @pytest.mark.parametrize("text", [None, "a text", "mixed"])
 @pytest.mark.parametrize("prompted", [False, True])
-@pytest.mark.parametrize("positions", ["aligned", "sequential"])
-def test_batch_decodes_as_single(text: str | None, prompted: bool, positions: str) -> None:
-    codec = tiny_codec(text_positions=positions, patch_size=2 if positions == "aligned" else 1)
+@pytest.mark.parametrize("prior", [1, 0])
+def test_batch_decodes_as_single(text: str | None, prompted: bool, prior: int) -> None:
+    codec = tiny_codec(prior_layers=prior, patch_size=2 if prior else 1)
     waves = [voice(0.7), voice(2.0, pitch=180), voice(1.3, pitch=90)]
     texts = ["short", None, "a much longer text than the others"] if text == "mixed" else [text] * 3
     prompts = (

@@ -97,7 +97,8 @@ class Reference:
         condition = self.expected["cond_upsampled"][None]
         text = self.model.text_emb(self.expected["text_ids"][None]) if conditional else None
         condition = condition if conditional else torch.zeros_like(condition)
-        return self.model.decoder(self.expected["flow_xt"][None], self.expected["flow_t"], condition, text)[0]
+        given = self.model.decoder.prepare(condition, text)
+        return self.model.decoder(self.expected["flow_xt"][None], self.expected["flow_t"], given)[0]
 
     def decode(self, solver: SolverConfig) -> Tensor:
         """Target frames given the clean prompt frames before them."""

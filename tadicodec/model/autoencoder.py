@@ -93,15 +93,15 @@ class Autoencoder(nn.Module):
         quantized = quantizer.from_codes(codes, self.config.vq_emb_dim)
         condition = self.condition(quantized, lengths)
         frames = None if lengths is None else lengths * self.config.down_sample_factor
-        has_text = text_ids is not None and text_ids.shape[1] > 0 and self.config.use_text_cond
-        conditional = partial(self.decoder, condition=condition, lengths=frames)
-        if has_text:
-            times = self.text_times(quantized, text_ids, lengths, text_lengths) if self.config.aligned else None
-            text = self.text_emb(text_ids)
-            conditional = partial(conditional, text=text, text_lengths=text_lengths, text_times=times)
-        unconditional = partial(self.decoder, condition=torch.zeros_like(condition), lengths=frames)
+        given = {"lengths": frames, "prompt": prompt, "prompt_lengths": prompt_lengths}
+        conditional = self.decoder.prepare(
+            condition, **self.reading(quantized, text_ids, lengths, text_lengths), **given
+        )
+        unconditional = None
+        if solver.guided:
+            unconditional = partial(self.decoder, given=self.decoder.prepare(torch.zeros_like(condition), **given))
         return flow.solve(
-            conditional,
+            partial(self.decoder, given=conditional),
             unconditional,
             noise,
             solver,
@@ -109,3 +109,12 @@ class Autoencoder(nn.Module):
             lengths=frames,
             prompt_lengths=prompt_lengths,
         )
+
+    def reading(
+        self, quantized: Tensor, text_ids: Tensor | None, lengths: Tensor | None, text_lengths: Tensor | None
+    ) -> dict[str, Tensor | None]:
+        """The decoder's arguments about a text; none without one."""
+        if text_ids is None or text_ids.shape[1] == 0 or not self.config.use_text_cond:
+            return {}
+        times = self.text_times(quantized, text_ids, lengths, text_lengths) if self.config.aligned else None
+        return {"text": self.text_emb(text_ids), "text_lengths": text_lengths, "text_times": times}

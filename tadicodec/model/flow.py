@@ -38,7 +38,7 @@ def noisy(mel: Tensor, noise: Tensor, time: Tensor, sigma: float) -> tuple[Tenso
 
 def solve(
     conditional: Velocity,
-    unconditional: Velocity,
+    unconditional: Velocity | None,
     noise: Tensor,
     config: SolverConfig,
     *,
@@ -59,7 +59,7 @@ def solve(
     for step in range(config.steps):
         time = torch.full((noise.shape[0],), (step + 0.5) / config.steps, device=noise.device, dtype=noise.dtype)
         velocity = conditional(mel, time).float()
-        if config.guided:
+        if config.guided and unconditional is not None:
             velocity = guide(velocity, unconditional(mel, time).float(), config, target)
         moved = mel + velocity / config.steps
         mel = moved if prompt is None else torch.where(held[..., None], prompt, moved)

@@ -14,9 +14,11 @@ from tadicodec.errors import InputError
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
 from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.decoder import Conditioning
 from tadicodec.model.lengths import valid
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.ctc_loss import ctc_loss
+from tadicodec.train.degrade import Damage, degrade
 from tadicodec.train.task import Batch, Losses
 
 
@@ -33,15 +35,14 @@ class CodecObjective:
     token_drop: float = 0.2  # of an item decoding without its tokens
     text_drop: float = 0.0  # of an item decoding without its text
     both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
-    loss_on: str = "velocity"  # or "mel": the velocity's error times 1 - t, which is the error of the mel it leads to
+    prior_weight: float = 1.0  # of the prior's error (models with one)
+    degrade: float = 0.0  # probability of an item whose encoder hears a damaged recording
     decoder_only: bool = False  # encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
     # continued training" of the paper)
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
-        if self.loss_on not in ("velocity", "mel"):
-            raise InputError("objective: loss_on is 'velocity' or 'mel'")
         if self.decoder_only and self.ctc_weight + self.transcript_weight > 0:
             raise InputError(
                 "objective: with decoder_only nothing is left for ctc_weight and transcript_weight to train"
@@ -59,7 +60,7 @@ class CodecNetwork(nn.Module):
         self.codec = Autoencoder(shape)
         self.objective = objective
         if objective.ctc_weight > 0 and not shape.aligned:
-            raise InputError("objective: ctc_weight trains the aligner; set the model's text_positions to aligned")
+            raise InputError("objective: ctc_weight trains the aligner; give the model prior_layers")
         if objective.transcript_weight > 0:
             self.transcript = nn.Linear(shape.hidden_size, shape.text_vocab_size + 1)
         if objective.decoder_only:
@@ -73,16 +74,19 @@ class CodecNetwork(nn.Module):
         terms: dict[str, Tensor] = {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.objective.decoder_only):
             quantized, times = self.encode(batch, tokens, terms)
-        velocity, target = self.velocity(batch, draws, self.codec.condition(quantized, tokens), times)
-        error = (velocity.float() - target).abs()
-        if self.objective.loss_on == "mel":
+        given = self.prepare(batch, draws, self.codec.condition(quantized, tokens), times)
+        error = self.velocity_error(batch, draws, given)
+        if given.mel is not None:
+            terms["prior"] = mean_error((given.mel.float() - batch["mel"]).abs(), batch, draws["prompt"])
+            # The error of the mel that the velocity leads to: otherwise late times, which divide it by 1 - t, outweigh
+            # the noisy ones where words are decided.
             error = error * (1 - draws["time"])[:, None, None]
         terms["velocity"] = mean_error(error, batch, draws["prompt"])
         return terms
 
     def encode(self, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Quantized vectors [B, T, 14] and, with an aligner, the frames [B, L] where characters begin."""
-        hidden = self.codec.encoder(batch["mel"], batch["lengths"])
+        hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
         latents = self.codec.project(hidden, batch["lengths"])
         quantized = quantizer.quantize(latents)
         sure, even = quantizer.entropies(latents, valid(tokens, latents.shape[1]))
@@ -95,22 +99,25 @@ class CodecNetwork(nn.Module):
         times = forced_alignment(logits, tokens * STEPS_PER_TOKEN, batch["text_ids"], batch["text_lengths"])
         return quantized, times * (self.codec.config.down_sample_factor / STEPS_PER_TOKEN)
 
-    def velocity(
+    def prepare(
         self, batch: Batch, draws: dict[str, Tensor], condition: Tensor, text_times: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        mel, lengths = batch["mel"], batch["lengths"]
-        noisy, target = flow.noisy(mel, draws["noise"], draws["time"], self.codec.config.sigma)
-        noisy = torch.where(valid(draws["prompt"], mel.shape[1])[..., None], mel, noisy)
-        velocity = self.codec.decoder(
-            noisy,
-            draws["time"],
+    ) -> Conditioning:
+        return self.codec.decoder.prepare(
             condition * draws["keep_tokens"][:, None, None],
             self.codec.text_emb(batch["text_ids"]) if self.reads(batch) else None,
-            lengths=lengths,
+            lengths=batch["lengths"],
             text_lengths=batch["text_lengths"] * draws["keep_text"].long(),
             text_times=text_times,
+            prompt=batch["mel"],
+            prompt_lengths=draws["prompt"],
         )
-        return velocity, target
+
+    def velocity_error(self, batch: Batch, draws: dict[str, Tensor], given: Conditioning) -> Tensor:
+        """Absolute error [B, F, 128] at each item's time, its prompt clean."""
+        mel = batch["mel"]
+        noisy, target = flow.noisy(mel, draws["noise"], draws["time"], self.codec.config.sigma)
+        noisy = torch.where(valid(draws["prompt"], mel.shape[1])[..., None], mel, noisy)
+        return (self.codec.decoder(noisy, draws["time"], given).float() - target).abs()
 
     def reads(self, batch: Batch) -> bool:
         """Whether there is any text in the batch, and a model that uses it."""
@@ -136,9 +143,15 @@ class CodecTask:
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         draws = self.draw(batch, generator)
+        if self.objective.degrade > 0:
+            damage = Damage.draw(tuple(batch["mel"].shape), self.objective.degrade, generator)
+            batch = {**batch, "heard": degrade(batch["mel"], damage, self.config.mel)}
         terms = self.networks["codec"](batch, draws)
         loss = terms["velocity"] + self.objective.entropy_weight * terms["entropy"]
-        metrics = {name: terms[name].detach() for name in ("velocity", "entropy", "codebook_entropy")}
+        if "prior" in terms:
+            loss = loss + self.objective.prior_weight * terms["prior"]
+        names = ("velocity", "prior", "entropy", "codebook_entropy")
+        metrics = {name: terms[name].detach() for name in names if name in terms}
         tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor
         heads = {
             "ctc": (tokens * STEPS_PER_TOKEN, self.objective.ctc_weight),

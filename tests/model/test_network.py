@@ -83,27 +83,31 @@ def test_masked_std_sees_valid_frames_only() -> None:
     torch.testing.assert_close(out.flatten(), torch.stack([values[0].std(), values[1, :4].std()]))
 
 
-@pytest.mark.parametrize("positions, patch", [("aligned", 2), ("sequential", 1), ("sequential", 4)])
-def test_decoder_ignores_padding_of_frames_and_text(positions: str, patch: int) -> None:
+@pytest.mark.parametrize("prior, patch", [(1, 2), (0, 1), (0, 4)])
+def test_decoder_ignores_padding_of_frames_and_text(prior: int, patch: int) -> None:
     torch.manual_seed(0)
-    model = Autoencoder(tiny_config(text_positions=positions, patch_size=patch).autoencoder).eval()
-    for norm in (layer.input_layernorm for layer in model.decoder.layers):
+    decoder = Autoencoder(tiny_config(prior_layers=prior, patch_size=patch).autoencoder).eval().decoder
+    for norm in (layer.input_layernorm for layer in decoder.layers):
         torch.nn.init.normal_(norm.to_weight.weight, std=0.1)
-    frames, letters = torch.tensor([24, 16]), torch.tensor([5, 9])
+    frames, letters, held = torch.tensor([24, 16]), torch.tensor([5, 9]), torch.tensor([3, 7])
     x, condition, text = torch.randn(2, 24, 128), torch.randn(2, 24, 32), torch.randn(2, 9, 32)
     time = torch.tensor([0.3, 0.8])
-    starts = torch.rand(2, 9, generator=torch.Generator().manual_seed(0)).sort().values * 16 if patch == 2 else None
-    out = model.decoder(x, time, condition, text, lengths=frames, text_lengths=letters, text_times=starts)
+    starts = torch.rand(2, 9, generator=torch.Generator().manual_seed(0)).sort().values * 16
+    given = decoder.prepare(
+        condition, text, lengths=frames, text_lengths=letters, text_times=starts, prompt=x, prompt_lengths=held
+    )
+    out = decoder(x, time, given)
     for i in range(2):
         f, n = int(frames[i]), int(letters[i])
-        alone = model.decoder(
-            x[i : i + 1, :f],
-            time[i : i + 1],
+        own = x[i : i + 1, :f]
+        alone = decoder.prepare(
             condition[i : i + 1, :f],
             text[i : i + 1, :n],
-            text_times=None if starts is None else starts[i : i + 1, :n],
+            text_times=starts[i : i + 1, :n],
+            prompt=own,
+            prompt_lengths=held[i : i + 1],
         )
-        torch.testing.assert_close(out[i, :f], alone[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(out[i, :f], decoder(own, time[i : i + 1], alone)[0], atol=1e-5, rtol=1e-4)
 
 
 def test_vocoder_ignores_padding() -> None:

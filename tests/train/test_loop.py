@@ -28,7 +28,7 @@ TINY = {
     "decoder_num_layers": 1,
     "num_heads": 2,
     "text_vocab_size": 256,
-    "text_positions": "aligned",
+    "prior_layers": 1,
     "aligner_layers": 1,
 }
 

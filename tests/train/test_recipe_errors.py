@@ -69,7 +69,7 @@ def refused(folder: Path, tmp_path: Path):
         ("model.model.tadicodec.patch_size=0", "patch_size"),
         ("model.preprocess.sample_rate=16000", "sample_rate"),
         ("model.model.tadicodec.text_vocab_size=200", "256 ids"),
-        ("model.model.tadicodec.text_positions=aligned", "untrained"),
+        ("model.model.tadicodec.prior_layers=1", "untrained"),
         ("loop.log_every=0", "log_every"),
         ("loop.valid_every=0", "valid_every"),
         ("loop.valid_batches=0", "valid_batches"),
