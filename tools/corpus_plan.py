@@ -23,9 +23,10 @@ TRAIN_VOICES = (
     "af_kore", "am_michael", "af_nova", "am_puck", "af_sarah", "am_santa", "af_sky", "af_nicole",
 )  # fmt: skip
 HIBARI_FACTORS = (1.0, 0.8, 0.87, 0.93, 1.08)  # measured to keep naturalness and to change the speaker
-KOKORO_FACTORS = (0.8, 0.87, 1.08)
+COPY_FACTORS = (0.87, 1.08, 0.93, 0.8)  # of recordings and Kokoro's utterances, played slower or faster
+RECORDING_COPIES = 2  # resampled copies of a recording: the only real voices there are
 WHISPERED = "af_nicole"  # neither mixed nor resampled: the result is no speaker one would meet
-HOURS = {"hibari": 8.0, "kokoro": 6.0, "mix": 4.0, "resampled": 4.0}
+HOURS = {"hibari": 12.0, "kokoro": 6.0, "mix": 4.0}
 MIXES = 60
 
 
@@ -33,7 +34,7 @@ MIXES = 60
 class Voice:
     """One synthetic speaker: a voice pack (or two), played at `factor` times its pitch."""
 
-    source: str  # hibari | kokoro | kokoro-mix | kokoro-resampled
+    source: str  # hibari | kokoro | kokoro-mix
     speaker: str
     packs: tuple[str, ...] = ()
     weight: float = 1.0  # of the first pack
@@ -117,17 +118,6 @@ def kokoro_voices(names: Sequence[str] = TRAIN_VOICES) -> list[Voice]:
     return [Voice("kokoro", f"kokoro-{name}", (name,)) for name in names]
 
 
-def resampled_voices(seed: int = 0) -> list[Voice]:
-    """Two resampled pseudo-speakers of each training voice."""
-    return [
-        Voice("kokoro-resampled", pitched(f"kokoro-{name}", r), (name,), factor=r)
-        for place in range(2)
-        for name in TRAIN_VOICES
-        if name != WHISPERED
-        for r in [shuffled(KOKORO_FACTORS, seed, "factors", name)[place]]
-    ]
-
-
 def mix_candidates(seed: int = 0) -> Iterator[Voice]:
     """Pairs of training voices in a fixed order; the builder keeps 60 that differ from their parents."""
     names = [name for name in TRAIN_VOICES if name != WHISPERED]
@@ -206,17 +196,20 @@ def plan(
     """Every utterance, in the order to make them.
 
     hibari's own voice and all test and validation speech first (minutes), then hibari's pseudo-speakers, then
-    (hours) Kokoro's voices, mixes and resampled voices in step.
+    (hours) Kokoro's voices and mixes in step.
     """
     hibari = train_lists(hibari_voices(), hours.get("hibari", 0), sentences, seed)
     kokoro = list(round_robin(train_lists(kokoro_voices(), hours.get("kokoro", 0), sentences, seed)))
-    resampled = list(
-        round_robin(train_lists(resampled_voices(seed), hours.get("resampled", 0), sentences, seed))
-    )
     mixed = list(round_robin(train_lists(mixes, hours.get("mix", 0), sentences, seed))) if mixes else []
     held = test_utterances(sentences, seed) + valid_utterances(sentences, seed)
-    last = proportional([kokoro, mixed, resampled])
-    return [*hibari[0], *held, *round_robin(hibari[1:]), *last]
+    return [*hibari[0], *held, *round_robin(hibari[1:]), *proportional([kokoro, mixed])]
+
+
+def copy_factors(id: str, recorded: bool) -> tuple[float, ...]:
+    """By how much a training utterance is resampled to make further pseudo-speakers, from its id alone."""
+    count = RECORDING_COPIES if recorded else 1
+    first = number("copy", id) % len(COPY_FACTORS)
+    return tuple(COPY_FACTORS[(first + i) % len(COPY_FACTORS)] for i in range(count))
 
 
 def real_split(entry: dict, seed: int = 0) -> str:

@@ -22,10 +22,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from corpus_manifest import rewrite_manifest, summary
 from corpus_mixes import choose_mixes, known_mixes
-from corpus_plan import HOURS, plan, split_sentences
-from corpus_studio import Item, Recording, Studio, write_flac
+from corpus_plan import HOURS, Utterance, plan, split_sentences
+from corpus_studio import Copy, Item, Recording, Studio, copies, write_flac
 
 if TYPE_CHECKING:
+    import numpy as np
     from multiprocessing.pool import Pool
 
 BATCH = 8  # utterances a worker takes at a time
@@ -57,7 +58,7 @@ def make(batch: tuple[Path, Sequence[Item]]) -> tuple[float, list[str]]:
         if path.exists():
             continue
         try:
-            wave = _studio.wave(item)
+            wave = resampled(out, item) if isinstance(item, Copy) else _studio.wave(item)
         except ImportError:  # a model that is not installed would fail everywhere
             raise
         except Exception as error:  # one bad sentence must not end hours of work
@@ -66,6 +67,16 @@ def make(batch: tuple[Path, Sequence[Item]]) -> tuple[float, list[str]]:
         write_flac(wave, path)
         seconds += len(wave) / 24000
     return seconds, failures
+
+
+def resampled(out: Path, item: Copy) -> np.ndarray:
+    """A copy of what is in the corpus; the original is made first where it is missing."""
+    import soundfile
+
+    path = out / item.original.audio
+    if not path.exists():
+        write_flac(_studio.wave(item.original), path)
+    return _studio.copy(soundfile.read(path, dtype="float32")[0], item.factor)
 
 
 def choose(out: Path, seed: int) -> None:
@@ -85,7 +96,12 @@ class Builder:
     def items(self) -> list[Item]:
         """Everything that is planned, in order."""
         mixes = known_mixes(self.out, self.seed) if self.hours.get("mix") else []
-        return [*self.real, *plan(self.sentences, self.hours, mixes, self.seed)]
+        return self.with_copies(plan(self.sentences, self.hours, mixes, self.seed))
+
+    def with_copies(self, planned: Sequence[Utterance]) -> list[Item]:
+        """Recordings and utterances, each followed by its resampled copies."""
+        originals = [*self.real, *planned]
+        return [item for original in originals for item in (original, *copies(original, self.seed))]
 
     def build(self, workers: int, cache: Path) -> None:
         """Make what does not exist yet: first what needs no mixed voices, then all."""
@@ -95,7 +111,7 @@ class Builder:
             if self.hours.get("mix"):
                 choosing = pool.apply_async(choose, (self.out, self.seed))  # one worker, the others go on
                 first = {name: hours for name, hours in self.hours.items() if name == "hibari"}
-                self.run(pool, [*self.real, *plan(self.sentences, first, (), self.seed)])
+                self.run(pool, self.with_copies(plan(self.sentences, first, (), self.seed)))
                 choosing.get()
             self.run(pool, self.items())
 

@@ -19,7 +19,7 @@ import corpus_plan  # noqa: E402
 import corpus_studio  # noqa: E402
 import make_corpus  # noqa: E402
 
-HOURS = {"hibari": 0.2, "kokoro": 0.3, "mix": 0.1, "resampled": 0.2}
+HOURS = {"hibari": 0.2, "kokoro": 0.3, "mix": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,18 @@ def test_stopping_early_is_balanced(planned: list[corpus_plan.Utterance]) -> Non
 def test_resampled_voices_say_where_their_content_ends() -> None:
     rates = {voice.factor: voice.sample_rate for voice in corpus_plan.hibari_voices()}
     assert rates[0.8] == 19200 and rates[1.0] == rates[1.08] == 24000
+
+
+def test_training_speech_is_copied_at_other_pitches(planned: list[corpus_plan.Utterance]) -> None:
+    mine = [item for item in planned if item.voice.source != "hibari" and item.split == "train"]
+    made = [copy for item in mine for copy in corpus_studio.copies(item)]
+    whispered = [item for item in mine if corpus_plan.WHISPERED in item.voice.packs]
+    assert len(made) == len(mine) - len(whispered) and len({copy.id for copy in made}) == len(made)
+    assert all(copy.factor in corpus_plan.COPY_FACTORS for copy in made)
+    assert not [c for item in planned if item.split != "train" for c in corpus_studio.copies(item)]
+    line = corpus_manifest.manifest_line(made[0], 1.0, 0)
+    assert line["speaker"].startswith("kokoro-") and line["speaker"] != made[0].original.voice.speaker
+    assert line["source"] == "kokoro-resampled" and line["sample_rate"] == round(24000 * min(1, made[0].factor))
 
 
 def test_real_split_moves_some_training_texts() -> None:
