@@ -1,0 +1,1 @@
+"""Evaluation: word errors, speaker similarity, naturalness and bits, with the protocols others use."""
