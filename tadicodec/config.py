@@ -65,12 +65,13 @@ class AutoencoderConfig:
     prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
     text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
     aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
+    transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
 
     def __post_init__(self) -> None:
         sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
         require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
-        if self.prior_layers < 0:
-            raise InputError("config: prior_layers is 0 or more")
+        if self.prior_layers < 0 or self.transcriber_layers < 0:
+            raise InputError("config: prior_layers and transcriber_layers are 0 or more")
         if self.intermediate_size < 0:
             raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
@@ -148,10 +149,13 @@ class CodecConfig:
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     name: str = ""
     text_tokenizer: str = "folder"  # "folder": text_tokenizer/ beside the weights; "bytes": UTF-8 bytes
+    quantization: dict[str, Any] = field(default_factory=dict)  # which layers are stored as integers (quant/layout.py)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise InputError(f"config: name must be a string, not {self.name!r}")
+        if not isinstance(self.quantization, dict):
+            raise InputError(f"config: quantization is a section, not {self.quantization!r}")
         if self.mel.sample_rate != SAMPLE_RATE:
             raise InputError(f"config: sample_rate {self.mel.sample_rate} is not supported, only {SAMPLE_RATE}")
         for hop in (self.mel.hop_size, self.vocoder.hop_size):
@@ -178,6 +182,7 @@ class CodecConfig:
                 inference=build(InferenceConfig, document.get("inference", {})),
                 name=document.get("name", ""),
                 text_tokenizer=document.get("text_tokenizer", "folder"),
+                quantization=document.get("quantization", {}),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"config.json is not a TaDiCodec configuration: {error!r}") from error
@@ -189,6 +194,7 @@ class CodecConfig:
             "inference": asdict(self.inference),
             "preprocess": asdict(self.mel),
             "model": {"tadicodec": asdict(self.autoencoder), "vocos": asdict(self.vocoder)},
+            **({"quantization": self.quantization} if self.quantization else {}),
         }
 
 

@@ -27,6 +27,7 @@ def tiny_config(**changes: object) -> CodecConfig:
         "text_vocab_size": 256,
         "patch_size": 2,
         "prior_layers": 1,
+        "transcriber_layers": 1,
         "text_layers": 1,
         "aligner_layers": 1,
         **changes,

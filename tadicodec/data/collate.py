@@ -10,21 +10,31 @@ import torch
 from torch import Tensor
 
 from tadicodec.data.features import Features
+from tadicodec.text.normalize import letters_only, to_letters
 from tadicodec.text.tokens import TextTokenizer
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Whole clips (codec): mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B]."""
+    """Whole clips (codec): mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], and what a
+    transcriber should write, letters [B, K], letter_lengths [B]."""
 
     features: Features
     tokenizer: TextTokenizer
+    bare_text: float = 0.0  # probability that a text comes as a transcriber would write it, without punctuation
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
         clips = [self.features.clips[i] for i in indices]
         mels = [torch.from_numpy(self.features.mel(clip)) for clip in clips]
-        texts = [torch.tensor(self.tokenizer.encode(clip.text), dtype=torch.long) for clip in clips]
+        bare = (torch.rand(len(clips), generator=generator) < self.bare_text).tolist()
+        texts = [
+            torch.tensor(self.tokenizer.encode(letters_only(clip.text) if plain else clip.text), dtype=torch.long)
+            for clip, plain in zip(clips, bare)
+        ]
+        letters = [torch.tensor(to_letters(clip.text), dtype=torch.long) for clip in clips]
         return {
+            "letters": pad(letters),
+            "letter_lengths": torch.tensor([len(item) for item in letters]),
             "mel": pad(mels),
             "lengths": torch.tensor([len(mel) for mel in mels]),
             "bandwidth": torch.tensor([clip.bandwidth for clip in clips]),

@@ -5,8 +5,6 @@ Module names are those of the published checkpoint, so its tensors load by name.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +14,9 @@ from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, Aligner, forced_alignment
 from tadicodec.model.decoder import Decoder
 from tadicodec.model.encoder import Encoder
+from tadicodec.model.field import Field, run_blocks
 from tadicodec.model.lengths import interpolate, valid
+from tadicodec.model.transcriber import Transcriber, best_path
 from tadicodec.model.transformer import BlockConfig
 
 
@@ -30,8 +30,11 @@ class Autoencoder(nn.Module):
         if config.use_text_cond:
             self.text_emb = nn.Embedding(config.text_vocab_size, config.hidden_size)
         self.decoder = Decoder(config)
+        self.run = run_blocks  # or the same compiled, as `Codec.compile` sets it
+        block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size)
+        if config.transcriber_layers:
+            self.transcriber = Transcriber(block, config.transcriber_layers)
         if config.aligned:
-            block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size)
             self.aligner = Aligner(config.vq_emb_dim, block, config.aligner_layers, config.text_vocab_size)
 
     # encode ---------------------------------------------------------------------------------------------------------
@@ -54,6 +57,12 @@ class Autoencoder(nn.Module):
         if lengths is None:
             return codes
         return codes * valid(lengths // self.config.down_sample_factor, codes.shape[1])
+
+    def transcribe(self, mel: Tensor, lengths: Tensor | None = None) -> list[list[int]]:
+        """mel [B, F, 128], lengths [B] frames -> character ids of each item (models with a transcriber)."""
+        if lengths is None:
+            lengths = torch.full((mel.shape[0],), mel.shape[1], device=mel.device)
+        return best_path(self.transcriber(self.encoder(mel, lengths), lengths), lengths)
 
     # decode ---------------------------------------------------------------------------------------------------------
 
@@ -94,21 +103,12 @@ class Autoencoder(nn.Module):
         condition = self.condition(quantized, lengths)
         frames = None if lengths is None else lengths * self.config.down_sample_factor
         given = {"lengths": frames, "prompt": prompt, "prompt_lengths": prompt_lengths}
-        conditional = self.decoder.prepare(
-            condition, **self.reading(quantized, text_ids, lengths, text_lengths), **given
-        )
-        unconditional = None
+        reading = self.reading(quantized, text_ids, lengths, text_lengths)
+        branches = [self.decoder.prepare(condition, **reading, **given)]
         if solver.guided:
-            unconditional = partial(self.decoder, given=self.decoder.prepare(torch.zeros_like(condition), **given))
-        return flow.solve(
-            partial(self.decoder, given=conditional),
-            unconditional,
-            noise,
-            solver,
-            prompt=prompt,
-            lengths=frames,
-            prompt_lengths=prompt_lengths,
-        )
+            branches.append(self.decoder.prepare(torch.zeros_like(condition), **given))
+        field = Field(self.decoder, branches, solver.times, self.run)
+        return flow.solve(field, noise, solver, prompt=prompt, lengths=frames, prompt_lengths=prompt_lengths)
 
     def reading(
         self, quantized: Tensor, text_ids: Tensor | None, lengths: Tensor | None, text_lengths: Tensor | None

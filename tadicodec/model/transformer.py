@@ -6,10 +6,14 @@ Norms carry no weight of their own: in the decoder each norm's gain is a linear 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from tadicodec.model.fused import FusedBlock
 
 ROTARY_BASE = 10000.0
 NORM_EPS = 1e-6
@@ -89,10 +93,13 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config)
         self.input_layernorm = TimedRMSNorm(config.hidden_size) if config.timed else RMSNorm()
         self.post_attention_layernorm = TimedRMSNorm(config.hidden_size) if config.timed else RMSNorm()
+        self.fused: FusedBlock | None = None  # `fused.fuse` sets it, for inference
 
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, time: Tensor | None = None
     ) -> Tensor:
+        if self.fused is not None and time is None and not torch.is_grad_enabled() and self.fused.fits(self):
+            return self.fused.sequence(x, rotary, mask)
         x = x + self.self_attn(self.input_layernorm(x, time), rotary, mask)
         return x + self.mlp(self.post_attention_layernorm(x, time))
 

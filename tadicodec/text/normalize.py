@@ -1,15 +1,36 @@
-"""One set of text rules, used in training and in inference alike."""
+"""One set of text rules, used in training and in inference alike: what is said, in lower case."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "."})
+from tadicodec.text.numbers import say
+
+QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
+SILENT = re.compile(r"[\"()\[\]{}<>*_~^|\\/`#]+")  # written, never heard; a stop or a comma is heard as a pause
 SPACES = re.compile(r"\s+")
+LETTERS = " abcdefghijklmnopqrstuvwxyz'"  # what a transcriber writes
 
 
 def normalize(text: str) -> str:
-    """Compatibility characters folded (NFKC), typographic quotes and dashes plain, lower case, single spaces."""
+    """Compatibility characters folded (NFKC), typographic quotes and dashes plain, numbers and abbreviations spelled,
+    brackets and quotation marks dropped, lower case, single spaces."""
     text = unicodedata.normalize("NFKC", text).translate(QUOTES)
+    text = SILENT.sub(" ", say(text))
     return SPACES.sub(" ", text).strip().lower()
+
+
+def letters_only(text: str) -> str:
+    """Normalised text without punctuation and accents: a-z, apostrophe and single spaces."""
+    folded = unicodedata.normalize("NFKD", normalize(text))
+    return SPACES.sub(" ", "".join(c if c in LETTERS else "" if unicodedata.combining(c) else " " for c in folded)).strip()
+
+
+def to_letters(text: str) -> list[int]:
+    """Ids in LETTERS of what a transcriber should write for a text."""
+    return [LETTERS.index(character) for character in letters_only(text)]
+
+
+def from_letters(ids: list[int]) -> str:
+    return SPACES.sub(" ", "".join(LETTERS[i] for i in ids)).strip()

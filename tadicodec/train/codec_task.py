@@ -28,7 +28,7 @@ class CodecObjective:
 
     entropy_weight: float = 1.0
     ctc_weight: float = 0.0  # characters from the quantized sequence (models with an aligner)
-    transcript_weight: float = 0.0  # characters from the encoder's frames
+    transcript_weight: float = 0.0  # characters from the encoder's frames (models with a transcriber)
     prompt_probability: float = 0.8  # of an item starting with a clean prompt
     prompt_max: float = 0.4  # share of the frames
     prompt_min: int = 5  # frames
@@ -43,10 +43,8 @@ class CodecObjective:
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
-        if self.decoder_only and self.ctc_weight + self.transcript_weight > 0:
-            raise InputError(
-                "objective: with decoder_only nothing is left for ctc_weight and transcript_weight to train"
-            )
+        if self.decoder_only and self.ctc_weight > 0:
+            raise InputError("objective: with decoder_only nothing is left for ctc_weight to train")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):
             raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
@@ -61,19 +59,30 @@ class CodecNetwork(nn.Module):
         self.objective = objective
         if objective.ctc_weight > 0 and not shape.aligned:
             raise InputError("objective: ctc_weight trains the aligner; give the model prior_layers")
-        if objective.transcript_weight > 0:
-            self.transcript = nn.Linear(shape.hidden_size, shape.text_vocab_size + 1)
-        if objective.decoder_only:
-            frozen = [self.codec.encoder, self.codec.vq_in_linear, *([self.codec.aligner] if shape.aligned else [])]
-            for module in frozen:
-                module.requires_grad_(False)
+        if objective.transcript_weight > 0 and not shape.transcriber_layers:
+            raise InputError("objective: transcript_weight trains the transcriber; give the model transcriber_layers")
+        for module in self.frozen():
+            module.requires_grad_(False)
+
+    def frozen(self) -> list[nn.Module]:
+        """What this objective does not train."""
+        frozen: list[nn.Module] = []
+        if self.objective.decoder_only:
+            frozen += [self.codec.encoder, self.codec.vq_in_linear]
+            frozen += [self.codec.aligner] if self.codec.config.aligned else []
+        if self.codec.config.transcriber_layers and self.objective.transcript_weight == 0:
+            frozen.append(self.codec.transcriber)
+        return frozen
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss terms: scalars, and logits [B, S, V + 1] for the CTC losses."""
         tokens = batch["lengths"] // self.codec.config.down_sample_factor
         terms: dict[str, Tensor] = {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.objective.decoder_only):
-            quantized, times = self.encode(batch, tokens, terms)
+            hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
+            quantized, times = self.quantize(hidden, batch, tokens, terms)
+        if self.objective.transcript_weight > 0:
+            terms["transcript_logits"] = self.codec.transcriber(hidden, batch["lengths"])
         given = self.prepare(batch, draws, self.codec.condition(quantized, tokens), times)
         error = self.velocity_error(batch, draws, given)
         if given.mel is not None:
@@ -84,15 +93,14 @@ class CodecNetwork(nn.Module):
         terms["velocity"] = mean_error(error, batch, draws["prompt"])
         return terms
 
-    def encode(self, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    def quantize(
+        self, hidden: Tensor, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         """Quantized vectors [B, T, 14] and, with an aligner, the frames [B, L] where characters begin."""
-        hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
         latents = self.codec.project(hidden, batch["lengths"])
         quantized = quantizer.quantize(latents)
         sure, even = quantizer.entropies(latents, valid(tokens, latents.shape[1]))
         terms["entropy"], terms["codebook_entropy"] = sure - even, even.detach()
-        if self.objective.transcript_weight > 0:
-            terms["transcript_logits"] = self.transcript(hidden)
         if not self.codec.config.aligned or batch["text_ids"].shape[1] == 0:
             return quantized, None
         logits = terms["ctc_logits"] = self.codec.aligner(quantized, tokens)
@@ -153,13 +161,14 @@ class CodecTask:
         names = ("velocity", "prior", "entropy", "codebook_entropy")
         metrics = {name: terms[name].detach() for name in names if name in terms}
         tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor
+        written, spoken = (batch["text_ids"], batch["text_lengths"]), (batch["letters"], batch["letter_lengths"])
         heads = {
-            "ctc": (tokens * STEPS_PER_TOKEN, self.objective.ctc_weight),
-            "transcript": (batch["lengths"], self.objective.transcript_weight),
+            "ctc": (tokens * STEPS_PER_TOKEN, written, self.objective.ctc_weight),
+            "transcript": (batch["lengths"], spoken, self.objective.transcript_weight),
         }
-        for name, (steps, weight) in heads.items():
+        for name, (steps, text, weight) in heads.items():
             if weight > 0 and f"{name}_logits" in terms:
-                ctc = ctc_loss(terms[f"{name}_logits"], steps, batch["text_ids"], batch["text_lengths"])
+                ctc = ctc_loss(terms[f"{name}_logits"], steps, *text)
                 loss, metrics[name] = loss + weight * ctc, ctc.detach()
         yield "codec", loss, metrics
 

@@ -45,6 +45,7 @@ class DataConfig:
     crop_frames: int = 64  # vocoder: frames of a crop; a batch holds frames / crop_frames crops
     train_split: str = "train"
     valid_split: str = "valid"
+    bare_text: float = 0.0  # codec: probability that a training text comes without punctuation
 
 
 def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) -> TrainState:
@@ -93,7 +94,8 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data,
     splits = []
     for split in (data.train_split, data.valid_split):
         features = Features(data.features, split, **limits)
-        splits.append(Data([clip.frames for clip in features.clips], Collator(features, tokenizer)))
+        bare = data.bare_text if split == data.train_split else 0.0
+        splits.append(Data([clip.frames for clip in features.clips], Collator(features, tokenizer, bare)))
     return CodecTask(config, objective), splits[0], splits[1]
 
 
@@ -104,6 +106,8 @@ def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTo
         raise InputError(f"model: text_vocab_size is {rows}, the tokenizer has {tokenizer.vocab_size} ids; raise it")
     if config.autoencoder.aligned and objective.ctc_weight == 0 and not objective.decoder_only:
         raise InputError("objective: with ctc_weight 0 the aligner would stay untrained; give it a weight such as 0.3")
+    if config.autoencoder.transcriber_layers and objective.transcript_weight == 0 and not objective.decoder_only:
+        raise InputError("objective: with transcript_weight 0 the transcriber would stay untrained; 0.2 is a good weight")
 
 
 def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:

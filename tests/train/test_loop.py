@@ -29,6 +29,7 @@ TINY = {
     "num_heads": 2,
     "text_vocab_size": 256,
     "prior_layers": 1,
+    "transcriber_layers": 1,
     "aligner_layers": 1,
 }
 

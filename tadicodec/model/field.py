@@ -1,0 +1,99 @@
+"""The decoder as a solver calls it: a velocity field whose times are known, and everything that follows from them alone
+computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tadicodec.model.decoder import Conditioning, Decoder, time_embedding, to_velocity
+from tadicodec.model.fused import FusedBlock, Span, fused
+from tadicodec.model.transformer import NORM_EPS
+
+if TYPE_CHECKING:
+    Run = Callable[[Sequence[FusedBlock], Tensor, Sequence[Span], Tensor], Tensor]
+
+
+def run_blocks(blocks: Sequence[FusedBlock], x: Tensor, spans: Sequence[Span], gains: Tensor) -> Tensor:
+    """Packed rows x [rows, H] through all blocks; gains [2 n + 1, H] of one time -> normalised [rows, H]."""
+    for index, block in enumerate(blocks):
+        x = block(x, spans, (gains[2 * index], gains[2 * index + 1]))
+    return F.rms_norm(x, x.shape[-1:], None, NORM_EPS) * gains[-1]
+
+
+class Field:
+    """Velocities of one decode. `branches` are what the decoder is told: with text and tokens, and without for guidance;
+    both go through every product together."""
+
+    def __init__(
+        self, decoder: Decoder, branches: Sequence[Conditioning], times: Sequence[float], run: Run = run_blocks
+    ) -> None:
+        self.decoder, self.branches, self.run = decoder, branches, run
+        self.blocks = [fused(layer) for layer in decoder.layers]
+        self.gains = dict(zip(times, gains_of(decoder, times, branches[0].frames.device), strict=True))
+        self.starts = [packed(branch) for branch in branches]
+        self.spans = [span_of(branch) for branch in branches]
+
+    def __call__(self, x: Tensor, time: float, guided: bool) -> tuple[Tensor, Tensor | None]:
+        """x [B, F, 128] float32 -> its velocity, and the unconditional one where it is asked for."""
+        count = 2 if guided else 1
+        branches, spans = self.branches[:count], merged(self.spans[:count])
+        noisy = self.decoder.in_linear(x.reshape(*branches[0].frames.shape[:2], -1))
+        rows = [insert(start, noisy) for start in self.starts[:count]]
+        state = self.run(self.blocks, rows[0] if count == 1 else torch.cat(rows), spans, self.gains[time])
+        states = state.split([len(part) for part in rows])
+        found = [self.velocity(part, branch, x, time) for part, branch in zip(states, branches, strict=True)]
+        return found[0], found[1] if guided else None
+
+    def velocity(self, state: Tensor, given: Conditioning, x: Tensor, time: float) -> Tensor:
+        """Last hidden state [rows, H] of a branch -> velocity [B, F, 128]."""
+        batch, positions = given.frames.shape[:2]
+        out = self.decoder.out_linear(state.view(batch, -1, state.shape[-1])[:, -positions:]).reshape(x.shape).float()
+        if given.mel is None:
+            return out
+        return to_velocity(given.mel + out, x, torch.full((batch,), time, device=x.device))
+
+
+def gains_of(decoder: Decoder, times: Sequence[float], device: torch.device) -> Tensor:
+    """Gains of every norm [times, 2 n + 1, H], float32."""
+    moments = torch.tensor(times, device=device, dtype=torch.float32)
+    embedded = decoder.diff_step_mlp(time_embedding(moments, decoder.in_linear.out_features))
+    norms = [norm for layer in decoder.layers for norm in (layer.input_layernorm, layer.post_attention_layernorm)]
+    return torch.stack([norm.to_weight(embedded) for norm in (*norms, decoder.norm)], dim=1).float()
+
+
+def packed(given: Conditioning) -> Tensor:
+    """What a branch adds to the noisy mel, text before it: [B, L + P, H] float32."""
+    if given.text is None:
+        return given.frames.float()
+    return torch.cat([given.text, given.frames], dim=1).float()
+
+
+def insert(start: Tensor, noisy: Tensor) -> Tensor:
+    """Add the embedded mel [B, P, H] to the last P of [B, L + P, H] -> packed [B (L + P), H]."""
+    letters = start.shape[1] - noisy.shape[1]
+    if not letters:
+        return (start + noisy).flatten(0, 1)
+    return torch.cat([start[:, :letters], start[:, letters:] + noisy], dim=1).flatten(0, 1)
+
+
+def span_of(given: Conditioning) -> Span:
+    batch, positions = given.frames.shape[:2]
+    letters = 0 if given.text is None else given.text.shape[1]
+    return Span.of(batch, letters + positions, given.rotary, given.mask)
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """Two branches without text rows are one batch; otherwise each attends for itself."""
+    if len(spans) == 1 or spans[0].size != spans[1].size or any(len(span.rotary[0]) > 1 for span in spans):
+        return list(spans)
+    first, second = spans
+    if (first.mask is None) != (second.mask is None):
+        return list(spans)
+    mask = None if first.mask is None else torch.cat([first.mask, second.mask])
+    return [Span(first.batch + second.batch, first.size, first.rotary, mask)]
