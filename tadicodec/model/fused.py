@@ -150,8 +150,8 @@ class Separate:
     linears: Sequence[nn.Module]
 
     def __call__(self, x: Tensor) -> Tensor:
-        parts = [linear(x) for linear in self.linears]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        parts = [linear(x.float()) for linear in self.linears]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)).to(x.dtype)
 
 
 def fingerprint(block: Block) -> tuple[tuple[int, int, int], ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,12 +54,26 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv1 = nn.Linear(config.dim, config.intermediate_dim)
         self.pwconv2 = nn.Linear(config.intermediate_dim, config.dim)
         self.gamma = nn.Parameter(torch.full((config.dim,), 1.0 / config.num_layers))
+        self.low: tuple[nn.Linear, nn.Linear] | None = None  # `lower` sets it, for inference
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, dim, F] -> [B, dim, F]."""
         h = self.norm(self.dwconv(x).transpose(1, 2))
-        h = self.gamma * self.pwconv2(F.gelu(self.pwconv1(h)))
-        return x + h.transpose(1, 2)
+        if self.low is None or torch.is_grad_enabled():
+            h = self.pwconv2(F.gelu(self.pwconv1(h)))
+        else:
+            first, second = self.low
+            h = second(F.gelu(first(h.to(first.weight.dtype))))
+        return x + (self.gamma * h).transpose(1, 2)
+
+
+def lower(vocoder: Vocoder, dtype: torch.dtype) -> None:
+    """Let the wide products run in `dtype` while gradients are off, from copies of their weights; convolutions, norms,
+    the residual stream and the head stay in float32."""
+    for block in vocoder.backbone.convnext:
+        wide = (block.pwconv1, block.pwconv2)
+        plain = dtype == torch.float32 or any(type(linear) is not nn.Linear for linear in wide)
+        block.low = None if plain else (copy.deepcopy(wide[0]).to(dtype), copy.deepcopy(wide[1]).to(dtype))
 
 
 class Head(nn.Module):

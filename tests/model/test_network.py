@@ -56,17 +56,17 @@ def test_euler_is_exact_on_a_straight_path() -> None:
     """The velocity of one fixed target is constant along the path, so any number of steps lands on it."""
     target, noise = torch.randn(1, 16, 4), torch.randn(1, 16, 4)
     for steps in (1, 5):
-        out = flow.solve(lambda x, t: target - noise, None, noise, flow.SolverConfig(steps, 0.0))
+        out = flow.solve(lambda x, t, guided: (target - noise, None), noise, flow.SolverConfig(steps, 0.0))
         torch.testing.assert_close(out, target)
 
 
 def test_guidance_of_one_is_none() -> None:
-    def fail(x, t):
-        raise AssertionError("the unconditional branch must not run")
+    def field(x, t, guided):
+        assert not guided, "the unconditional branch must not run"
+        return -x, None
 
-    noise = torch.randn(1, 8, 4)
     for guidance in (0.0, 1.0):
-        flow.solve(lambda x, t: -x, fail, noise, flow.SolverConfig(2, guidance))
+        flow.solve(field, torch.randn(1, 8, 4), flow.SolverConfig(2, guidance))
 
 
 def test_noisy_is_the_derivative_of_its_path() -> None:
