@@ -26,6 +26,7 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.pieces import Piece, cut, tail
+from tadicodec.quant.layout import restore
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 from tadicodec.waves import Wave, batched, each, items_of, pad, to_samples
@@ -74,6 +75,8 @@ class Codec:
         config = checkpoint.load_config(folder)
         with torch.device("meta"):
             model, vocoder = Autoencoder(config.autoencoder), Vocoder(config.vocoder)
+        restore(model, config.quantization.get("model", []))
+        restore(vocoder, config.quantization.get("vocoder", []))
         model, vocoder = model.to_empty(device="cpu"), vocoder.to_empty(device="cpu")
         checkpoint.load_weights(model, folder / "model.safetensors")
         checkpoint.load_weights(vocoder, checkpoint.vocoder_file(folder))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tadicodec import __version__
-from tadicodec.cli import decode, encode, info, prepare, reconstruct, train
+from tadicodec.cli import decode, encode, info, prepare, quantize, reconstruct, train
 from tadicodec.cli.summary import report
 from tadicodec.errors import InputError
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "info": (info, "what a model, a token file or an audio file is"),
     "prepare": (prepare, "features of a manifest's audio, computed once before training"),
     "train": (train, "train what a recipe describes"),
+    "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
 }
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
 

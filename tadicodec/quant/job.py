@@ -1,0 +1,126 @@
+"""`tadicodec quantize`: a codec in, the same codec in integers out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tadicodec.checkpoint import check_replaceable, save_model
+from tadicodec.codec import Codec
+from tadicodec.errors import InputError
+from tadicodec.quant.config import QuantConfig, TuneConfig
+from tadicodec.quant.layout import describe
+from tadicodec.quant.packed import SCALES, PackedLinear
+from tadicodec.quant.prepare import convert, prepare
+
+if TYPE_CHECKING:
+    from tadicodec.data.features import Features
+
+# Blocks at the wanted bits, every other matrix in 8, and what touches the codes themselves as it is.
+CODEC = {"layers": ["*_proj"], "other_bits": 8, "keep": ["vq_*"]}
+VOCODER = {"bits": 8, "keep": ["head.*"]}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do to the codec's network and to its vocoder, and how to train."""
+
+    model: QuantConfig
+    vocoder: QuantConfig
+    tune: TuneConfig
+
+    @classmethod
+    def from_sections(cls, sections: dict[str, dict[str, Any]]) -> Job:
+        """From a recipe's sections; what they do not say is this module's defaults. Raises InputError."""
+        vocoder = QuantConfig.from_dict({**VOCODER, **sections.get("vocoder", {})})
+        if vocoder.method != "glm":
+            raise InputError("quantization: the vocoder is rounded after training (method glm)")
+        model = QuantConfig.from_dict({**CODEC, **sections.get("quantization", {})})
+        return cls(model, vocoder, TuneConfig.from_dict(sections.get("tuning", {})))
+
+    @property
+    def trains(self) -> bool:
+        return self.model.method != "glm"
+
+
+def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, progress: bool = False) -> Codec:
+    """A quantized copy of a codec.
+
+    Raises:
+        InputError: the codec is quantized already, the method trains and there are no features, or a layer does not fit.
+    """
+    if codec.config.quantization:
+        raise InputError("this model is quantized already; start from the float model")
+    if job.trains and features is None:
+        raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
+    generator = torch.Generator().manual_seed(job.tune.seed)
+    model, vocoder = copy.deepcopy(codec.model), copy.deepcopy(codec.vocoder)
+    if job.trains:
+        from tadicodec.quant.codec_tuning import tune_codec
+
+        tune_codec(codec, model, job, features, generator, progress=progress)
+    else:
+        prepare(model, job.model, generator)
+    prepare(vocoder, job.vocoder, generator)
+    for network, scale in ((model, job.model.scale), (vocoder, job.vocoder.scale)):
+        round_the_rest(convert(network), SCALES[scale])
+    section = {
+        "method": job.model.method,
+        "bits": job.model.bits,
+        "group": job.model.group,
+        "model": describe(model),
+        "vocoder": describe(vocoder),
+    }
+    result = Codec(replace(codec.config, quantization=section), model, vocoder, codec.tokenizer)
+    result.folder = codec.folder
+    return result.to(codec.device, codec.dtype)
+
+
+@torch.no_grad()
+def round_the_rest(network: nn.Module, dtype: torch.dtype) -> None:
+    """Parameters that stay floating take the values they will have on disk."""
+    for parameter in network.parameters():
+        parameter.copy_(parameter.to(dtype))
+
+
+def save_quantized(codec: Codec, folder: Path | str, job: Job, *, overwrite: bool = False) -> None:
+    """Write the folder: integers, their scales as trained, and everything else in the scales' precision.
+
+    Raises:
+        InputError: the folder exists (without overwrite) or cannot be written.
+    """
+    weights = {
+        "model.safetensors": small(codec.model, SCALES[job.model.scale]),
+        "vocoder/model.safetensors": small(codec.vocoder, SCALES[job.vocoder.scale]),
+    }
+    tokenizer = None if codec.folder is None else codec.folder / "text_tokenizer"
+    tokenizer = tokenizer if tokenizer is not None and tokenizer.is_dir() else None
+    save_model(Path(folder), codec.config, weights, tokenizer=tokenizer, overwrite=overwrite)
+
+
+def small(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    tensors = network.state_dict()
+    for name, _ in network.named_parameters():
+        tensors[name] = tensors[name].to(dtype)
+    return tensors
+
+
+def sizes(before: Codec, after: Codec, job: Job) -> dict[str, Any]:
+    """Bytes of the weights on disk, and of float32's."""
+    found = {}
+    for name, dtype in (("model", job.model.scale), ("vocoder", job.vocoder.scale)):
+        whole = sum(t.numel() * 4 for t in getattr(before, name).state_dict().values())
+        own = sum(t.nbytes for t in small(getattr(after, name), SCALES[dtype]).values())
+        layers = sum(isinstance(layer, PackedLinear) for layer in getattr(after, name).modules())
+        found[name] = {"float32_bytes": whole, "bytes": own, "share": round(own / whole, 4), "layers": layers}
+    return found
+
+
+def check_destination(folder: Path | str, overwrite: bool) -> None:
+    """Before anything long is computed. Raises InputError."""
+    check_replaceable(Path(folder).resolve(), overwrite)

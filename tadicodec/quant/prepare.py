@@ -1,0 +1,62 @@
+"""`prepare` -> train -> `convert`: any network's Linear layers to integers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.errors import InputError
+from tadicodec.quant.config import QuantConfig
+from tadicodec.quant.glm import GLMLinear, round_linear
+from tadicodec.quant.layout import linear_layers, replace
+from tadicodec.quant.packed import Format
+from tadicodec.quant.trained import TrainedLinear
+
+
+def method_layer(method: str) -> type[TrainedLinear]:
+    """The layer that a method trains."""
+    return {"glm": GLMLinear}[method]
+
+
+def prepare(
+    model: nn.Module,
+    config: QuantConfig,
+    generator: torch.Generator,
+    inputs: dict[str, Tensor] | None = None,
+) -> nn.Module:
+    """Swap the layers that `config` names for trainable rounded ones, in place. Everything else stops learning.
+
+    inputs: for methods that look at activations, [n, i] of every layer (`observe.collect_inputs`).
+
+    Raises:
+        InputError: no layer has such a name, or a layer's inputs do not come out even.
+    """
+    layers = linear_layers(model)
+    taken = [name for name in layers if config.takes(name)]
+    if not taken:
+        raise InputError(f"quantization: the network has no Linear layer named {' or '.join(config.layers)}")
+    for name in taken:
+        config.format.groups(layers[name].in_features, name)
+    model.requires_grad_(False)
+    others = Format(config.other_bits or 8, scale=config.scale)
+    kind = method_layer(config.method)
+    for name, layer in layers.items():
+        if config.takes(name):
+            own = None if inputs is None else inputs.get(name)
+            replace(model, name, kind.make(layer, config, own, generator))
+        elif config.rounds(name):
+            replace(model, name, round_linear(layer, others))
+    return model
+
+
+def convert(model: nn.Module) -> nn.Module:
+    """Leave nothing but packed integers where `prepare` put rounded layers, in place."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, TrainedLinear):
+            replace(model, name, layer.pack())
+    return model.requires_grad_(False)
+
+
+def each_trained(model: nn.Module) -> list[TrainedLinear]:
+    """The rounded layers between `prepare` and `convert`."""
+    return [layer for layer in model.modules() if isinstance(layer, TrainedLinear)]

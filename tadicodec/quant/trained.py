@@ -1,0 +1,62 @@
+"""What the methods' layers have in common: a Linear layer whose weight is rounded while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tadicodec.quant.config import QuantConfig
+from tadicodec.quant.packed import Format, Integers, PackedLinear
+
+
+class TrainedLinear(nn.Module):
+    """Replaces a Linear layer between `prepare` and `convert`. A method says how its weight is made."""
+
+    signs: Tensor | None = None
+    smooth: Tensor | None = None
+
+    def __init__(self, linear: nn.Linear, config: QuantConfig) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.form: Format = config.format
+        self.bias = linear.bias
+
+    @classmethod
+    def make(
+        cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
+    ) -> TrainedLinear:
+        """From a layer and, for methods that need them, some of its inputs [n, i]."""
+        raise NotImplementedError
+
+    def weight(self) -> Tensor:
+        """The rounded weight [o, i], differentiable."""
+        raise NotImplementedError
+
+    def integers(self) -> Integers:
+        """Its integers: `integers().weight()` is `weight()`."""
+        raise NotImplementedError
+
+    def prepare_input(self, x: Tensor) -> Tensor:
+        return self.form.activation(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.prepare_input(x), self.weight(), self.bias)
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        """Parameters that learn at `lr`."""
+        return iter(())
+
+    def scales(self) -> Iterator[nn.Parameter]:
+        """Parameters that learn at `scale_lr`."""
+        return iter(())
+
+    @torch.no_grad()
+    def pack(self) -> PackedLinear:
+        """The layer that takes this one's place for good."""
+        return PackedLinear.of(self.integers(), self.bias, self.stored_format(), signs=self.signs, smooth=self.smooth)
+
+    def stored_format(self) -> Format:
+        return self.form
