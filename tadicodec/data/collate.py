@@ -16,7 +16,7 @@ from tadicodec.text.tokens import TextTokenizer
 
 @dataclass(frozen=True)
 class Collator:
-    """Whole clips (codec): mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], and what a
+    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], and what a
     transcriber should write, letters [B, K], letter_lengths [B]."""
 
     features: Features
@@ -33,6 +33,7 @@ class Collator:
         ]
         letters = [torch.tensor(to_letters(clip.text), dtype=torch.long) for clip in clips]
         return {
+            "ids": [clip.id for clip in clips],
             "letters": pad(letters),
             "letter_lengths": torch.tensor([len(item) for item in letters]),
             "mel": pad(mels),

@@ -19,7 +19,11 @@ from tadicodec.model.lengths import valid
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.ctc_loss import ctc_loss
 from tadicodec.train.degrade import Damage, degrade
+from tadicodec.train.known_codes import KnownCodes
 from tadicodec.train.task import Batch, Losses
+
+
+PARTS = {"all": ("ctc_weight", "transcript_weight"), "decoder": (), "transcriber": ("transcript_weight",)}
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,17 @@ class CodecObjective:
     both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
     prior_weight: float = 1.0  # of the prior's error (models with one)
     degrade: float = 0.0  # probability of an item whose encoder hears a damaged recording
-    decoder_only: bool = False  # encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
-    # continued training" of the paper)
+    part: str = "all"  # "decoder": encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
+    # continued training" of the paper); "transcriber": everything else does
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
-        if self.decoder_only and self.ctc_weight > 0:
-            raise InputError("objective: with decoder_only nothing is left for ctc_weight to train")
+        if self.part not in PARTS:
+            raise InputError(f"objective: part is one of {', '.join(PARTS)}")
+        for name in ("ctc_weight", "transcript_weight"):
+            if getattr(self, name) > 0 and name not in PARTS[self.part]:
+                raise InputError(f"objective: {name} has nothing to train where only the {self.part} learns")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):
             raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
@@ -61,29 +68,42 @@ class CodecNetwork(nn.Module):
             raise InputError("objective: ctc_weight trains the aligner; give the model prior_layers")
         if objective.transcript_weight > 0 and not shape.transcriber_layers:
             raise InputError("objective: transcript_weight trains the transcriber; give the model transcriber_layers")
-        for module in self.frozen():
-            module.requires_grad_(False)
+        if objective.part == "transcriber" and objective.transcript_weight == 0:
+            raise InputError("objective: training the transcriber needs a transcript_weight; 1 will do")
+        self.known = KnownCodes(self.codec)
+        for name, module in self.codec.named_children():
+            if not self.learns(name):
+                module.requires_grad_(False)
 
-    def frozen(self) -> list[nn.Module]:
-        """What this objective does not train."""
-        frozen: list[nn.Module] = []
-        if self.objective.decoder_only:
-            frozen += [self.codec.encoder, self.codec.vq_in_linear]
-            frozen += [self.codec.aligner] if self.codec.config.aligned else []
-        if self.codec.config.transcriber_layers and self.objective.transcript_weight == 0:
-            frozen.append(self.codec.transcriber)
-        return frozen
+    def learns(self, name: str) -> bool:
+        """Whether a part of the autoencoder is trained by this objective."""
+        if name == "transcriber":
+            return self.objective.transcript_weight > 0
+        return {
+            "all": True,
+            "decoder": name in ("decoder", "text_emb", "vq_out_linear"),
+            "transcriber": False,
+        }[self.objective.part]
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss terms: scalars, and logits [B, S, V + 1] for the CTC losses."""
         tokens = batch["lengths"] // self.codec.config.down_sample_factor
         terms: dict[str, Tensor] = {}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.objective.decoder_only):
-            hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
+        if self.objective.part == "decoder":
+            quantized, times = self.known(batch)
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.objective.part == "all"):
+                hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
+            if self.objective.transcript_weight > 0:
+                terms["transcript_logits"] = self.codec.transcriber(hidden, batch["lengths"])
+            if self.objective.part == "transcriber":
+                return terms
             quantized, times = self.quantize(hidden, batch, tokens, terms)
-        if self.objective.transcript_weight > 0:
-            terms["transcript_logits"] = self.codec.transcriber(hidden, batch["lengths"])
-        given = self.prepare(batch, draws, self.codec.condition(quantized, tokens), times)
+        self.flow(batch, draws, self.prepare(batch, draws, self.codec.condition(quantized, tokens), times), terms)
+        return terms
+
+    def flow(self, batch: Batch, draws: dict[str, Tensor], given: Conditioning, terms: dict[str, Tensor]) -> None:
+        """Errors of the decoder and of its prior."""
         error = self.velocity_error(batch, draws, given)
         if given.mel is not None:
             terms["prior"] = mean_error((given.mel.float() - batch["mel"]).abs(), batch, draws["prompt"])
@@ -91,7 +111,6 @@ class CodecNetwork(nn.Module):
             # the noisy ones where words are decided.
             error = error * (1 - draws["time"])[:, None, None]
         terms["velocity"] = mean_error(error, batch, draws["prompt"])
-        return terms
 
     def quantize(
         self, hidden: Tensor, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]
@@ -155,11 +174,9 @@ class CodecTask:
             damage = Damage.draw(tuple(batch["mel"].shape), self.objective.degrade, generator)
             batch = {**batch, "heard": degrade(batch["mel"], damage, self.config.mel)}
         terms = self.networks["codec"](batch, draws)
-        loss = terms["velocity"] + self.objective.entropy_weight * terms["entropy"]
-        if "prior" in terms:
-            loss = loss + self.objective.prior_weight * terms["prior"]
-        names = ("velocity", "prior", "entropy", "codebook_entropy")
-        metrics = {name: terms[name].detach() for name in names if name in terms}
+        weights = {"velocity": 1.0, "prior": self.objective.prior_weight, "entropy": self.objective.entropy_weight}
+        loss = sum((weight * terms[name] for name, weight in weights.items() if name in terms), torch.zeros(()))
+        metrics = {name: terms[name].detach() for name in (*weights, "codebook_entropy") if name in terms}
         tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor
         written, spoken = (batch["text_ids"], batch["text_lengths"]), (batch["letters"], batch["letter_lengths"])
         heads = {

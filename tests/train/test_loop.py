@@ -118,16 +118,21 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_decoder_only_training_keeps_the_codes(recipe: Path, tmp_path: Path) -> None:
+def test_training_a_part_keeps_the_rest(recipe: Path, tmp_path: Path) -> None:
     run_recipe(recipe, [f"out={tmp_path / 'first'}", "loop.steps=3"], progress=False)
     start = checkpoints(tmp_path / "first" / "checkpoints")[-1]
-    changes = ["objective.decoder_only=true", "objective.ctc_weight=0", "objective.transcript_weight=0", "loop.steps=3"]
+    changes = ["objective.part=decoder", "objective.ctc_weight=0", "objective.transcript_weight=0", "loop.steps=3"]
     first = Codec.from_pretrained(tmp_path / "first" / "model")
     for number, source in enumerate((start, tmp_path / "first" / "model")):  # a checkpoint, and an exported model
         run_recipe(recipe, [f"out={tmp_path / str(number)}", f"init={source}", *changes], progress=False)
         second = Codec.from_pretrained(tmp_path / str(number) / "model")
         assert first.weights == second.weights
         assert not torch.equal(first.model.decoder.in_linear.weight, second.model.decoder.in_linear.weight)
+    changes = ["objective.part=transcriber", "objective.ctc_weight=0", "objective.transcript_weight=1", "loop.steps=3"]
+    run_recipe(recipe, [f"out={tmp_path / 'heard'}", f"init={start}", *changes], progress=False)
+    heard = Codec.from_pretrained(tmp_path / "heard" / "model").model.state_dict()
+    changed = [name for name, value in first.model.state_dict().items() if not torch.equal(value, heard[name])]
+    assert changed and all(name.startswith("transcriber.") for name in changed)
     with pytest.raises(InputError, match="no such model folder"):
         run_recipe(recipe, [f"out={tmp_path / 'third'}", f"init={tmp_path / 'none'}"], progress=False)
 

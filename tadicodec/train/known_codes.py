@@ -1,0 +1,59 @@
+"""What a frozen encoder says of each clip: the same at every hearing, so it is computed at the first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from tadicodec.model import quantizer
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.train.task import Batch
+
+NEVER = 1e9  # a time behind every frame, for the padding of a text
+
+
+class KnownCodes:
+    """Codes and the times of characters, by clip; kept on the CPU (a hundred hours are 20 MB)."""
+
+    def __init__(self, codec: Autoencoder) -> None:
+        self.codec = codec
+        self.codes: dict[str, Tensor] = {}
+        self.times: dict[tuple[str, bytes], Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Quantized vectors [B, T, 14] and, for an aligned model, the frames [B, L] where characters begin."""
+        device = batch["mel"].device
+        with torch.autocast(device.type, enabled=False):  # the codes that inference will see
+            self.listen(batch, [i for i, name in enumerate(batch["ids"]) if name not in self.codes])
+            codes = pad_sequence([self.codes[name].long() for name in batch["ids"]], batch_first=True).to(device)
+            quantized = quantizer.from_codes(codes, self.codec.config.vq_emb_dim)
+            if not self.codec.config.aligned or batch["text_ids"].shape[1] == 0:
+                return quantized, None
+            keys = [(name, key_of(batch, i)) for i, name in enumerate(batch["ids"])]
+            self.align(batch, quantized, [i for i, key in enumerate(keys) if key not in self.times], keys)
+            times = pad_sequence([self.times[key] for key in keys], batch_first=True, padding_value=NEVER)
+            return quantized, times.to(device)
+
+    def listen(self, batch: Batch, rows: list[int]) -> None:
+        if not rows:
+            return
+        lengths = batch["lengths"][rows]
+        codes = self.codec.encode(batch["mel"][rows, : int(lengths.max())], lengths).cpu()
+        for i, row in enumerate(rows):
+            size = int(lengths[i]) // self.codec.config.down_sample_factor
+            self.codes[batch["ids"][row]] = codes[i, :size].to(torch.int32)
+
+    def align(self, batch: Batch, quantized: Tensor, rows: list[int], keys: list[tuple[str, bytes]]) -> None:
+        if not rows:
+            return
+        tokens = batch["lengths"][rows] // self.codec.config.down_sample_factor
+        times = self.codec.text_times(quantized[rows], batch["text_ids"][rows], tokens, batch["text_lengths"][rows])
+        for i, row in enumerate(rows):
+            self.times[keys[row]] = times[i, : int(batch["text_lengths"][row])].cpu()
+
+
+def key_of(batch: Batch, row: int) -> bytes:
+    """A clip's text may come in more than one spelling."""
+    return batch["text_ids"][row, : int(batch["text_lengths"][row])].cpu().to(torch.int32).numpy().tobytes()
