@@ -1,0 +1,45 @@
+"""What must be sent: codes, text and prompt, counted apart."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict, dataclass
+
+TEXT_COMPRESSOR = "raw DEFLATE (zlib level 9), each utterance alone"
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Bits of one utterance. text_raw is UTF-8, text_compressed the same as `TEXT_COMPRESSOR` packs it; prompt is
+    what a token file embeds for a receiver that does not have the speaker yet."""
+
+    codes: int
+    text_raw: int = 0
+    text_compressed: int = 0
+    prompt: int = 0
+
+    def per_second(self, seconds: float) -> dict[str, float]:
+        """bit/s of the parts, and together: codes with compressed text, and with the prompt too."""
+        parts = asdict(self)
+        parts["codes_and_text"] = self.codes + self.text_compressed
+        parts["total"] = parts["codes_and_text"] + self.prompt
+        return {name: count / seconds for name, count in parts.items()}
+
+
+def count_bits(code_bits: int, text: str, prompt_bytes: int = 0) -> Bits:
+    """Bits of an utterance with this text (UTF-8) and a prompt of this size."""
+    raw = text.encode()
+    return Bits(code_bits, 8 * len(raw), 8 * len(deflate(raw)), 8 * prompt_bytes)
+
+
+def deflate(data: bytes) -> bytes:
+    """Without zlib's header and checksum; no text takes no bytes."""
+    if not data:
+        return b""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+def total(parts: list[Bits]) -> Bits:
+    """The sum over utterances."""
+    return Bits(*(sum(values) for values in zip(*(asdict(part).values() for part in parts))))

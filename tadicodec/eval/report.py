@@ -1,0 +1,98 @@
+"""The report: one document with all figures (report.json), as tables to paste (report.md) and as a page to look at."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tadicodec import __version__
+from tadicodec.eval.results import Result
+from tadicodec.eval.run import AUDIO, WORST, Evaluation, audio_file, badness
+from tadicodec.eval.summary import RowSummary, summarise
+from tadicodec.outputs import write_bytes
+
+PACKAGES = ("torch", "transformers", "numpy", "soundfile", "soxr", "jiwer", "faster-whisper", "ctranslate2")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the two renderings show. `worst` are utterances of the row `main`, the worst first."""
+
+    header: dict[str, Any]
+    rows: list[RowSummary]
+    main: str
+    worst: list[Result]
+    failures: list[Result]
+    results: list[Result]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "header": self.header,
+            "rows": [asdict(row) for row in self.rows],
+            "main_row": self.main,
+            "worst": [result.id for result in self.worst],
+            "failures": [{"row": r.row, "id": r.id, "seed": r.seed, "reason": r.failure} for r in self.failures],
+            "utterances": [asdict(result) for result in self.results],
+        }
+
+
+def make_report(evaluation: Evaluation, results: Sequence[Result], header: dict[str, Any]) -> Report:
+    main, first = evaluation.main.name, evaluation.seeds[0]
+    played = sorted((r for r in results if (r.row, r.seed) == (main, first)), key=badness)[:WORST]
+    return Report(
+        header=header,
+        rows=summarise(results, {row.name: row.kind for row in evaluation.rows}),
+        main=main,
+        worst=played,
+        failures=[result for result in results if result.failure is not None],
+        results=list(results),
+    )
+
+
+def write_report(evaluation: Evaluation, report: Report) -> None:
+    """Write report.json, report.md and report.html, and drop the waves that are no longer among the worst."""
+    from tadicodec.eval.page import page
+    from tadicodec.eval.tables import markdown
+
+    out = evaluation.out
+    files = {
+        "report.json": json.dumps(report.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.md": markdown(report),
+        "report.html": page(report, evaluation),
+    }
+    for name, text in files.items():
+        write_bytes(out / name, text.encode("utf-8", errors="replace"), overwrite=True)
+    keep = {audio_file(out, result.key) for result in report.worst}
+    for path in (out / AUDIO).glob("*.mp3"):
+        if path not in keep:
+            path.unlink()
+
+
+def versions() -> dict[str, str]:
+    """Of this package and of those that figures can depend on."""
+    found = {"tadicodec": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: str) -> str:
+    """Processor, threads, and the GPU if it is used."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # not Linux
+    processor = f"{name}, {torch.get_num_threads()} threads"
+    return f"{torch.cuda.get_device_name(device)}; {processor}" if device.startswith("cuda") else processor
