@@ -10,7 +10,7 @@ what else is in the batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,26 @@ from torch import Tensor
 from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.config import CodecConfig
+from tadicodec.decoding import Item, decode_items, draw
+from tadicodec.encoding import Part, encode_batch, encode_parts, parts_of
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.field import run_blocks
 from tadicodec.model.flow import SolverConfig
-from tadicodec.model.vocoder import Vocoder
-from tadicodec.pieces import Piece, cut, tail
+from tadicodec.model.fused import fuse
+from tadicodec.model.vocoder import Vocoder, lower
+from tadicodec.pieces import Cutter, Piece
 from tadicodec.quant.layout import restore
-from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
+from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
+from tadicodec.streaming import CONTINUE_TOKENS, Stream, Utterance, WaveStream, Window
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
-from tadicodec.waves import Wave, batched, each, items_of, pad, to_samples
+from tadicodec.waves import Wave, each, grouped, items_of, pad, to_samples
 
 ENCODER = ("encoder.", "vq_in_linear.")  # the tensors that decide the codes
-FRAMES_PER_TOKEN = 8
 VOCODER_FRAMES = 1500  # the vocoder takes at once
+AHEAD_TOKENS = 2  # a window of a long decode ends at least so many behind its cut
+STREAM_SECONDS = 1.44  # 9 tokens
+MOST_PATIENT = (0.64, 3600.0)
 Text = str | None | Sequence[str | None]
 Prompts = Prompt | None | Sequence[Prompt | None]
 Generators = torch.Generator | None | Sequence[torch.Generator]
@@ -53,8 +60,8 @@ class Codec:
         self.spectrogram = MelSpectrogram(config.mel)
         self.name = config.name or name
         self.weights = checkpoint.content_hash(model, ENCODER)
-        self.device, self.dtype = torch.device("cpu"), torch.float32
         self.folder: Path | None = None
+        self.to("cpu", torch.float32)
 
     @classmethod
     def from_pretrained(
@@ -65,8 +72,8 @@ class Codec:
     ) -> Codec:
         """Load the bundled model (None), a model folder, or a Hugging Face id such as "amphion/TaDiCodec".
 
-        dtype is the precision the decoder computes in (autocast); codes are always computed in float32, so that they
-        do not depend on it.
+        dtype is the precision of the decoder's and the vocoder's wide products; codes are always computed in float32,
+        so that they do not depend on it.
 
         Raises:
             InputError: no such model, or files that do not fit together. Loading is strict.
@@ -85,7 +92,7 @@ class Codec:
         return codec.to(device, dtype)
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
-        """Move to a device and choose the decoder's precision."""
+        """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
         try:
             target = torch.device(device)
             if target.type == "meta":
@@ -94,7 +101,19 @@ class Codec:
                 module.to(target)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        fuse(self.model, torch.float32)
+        if dtype != torch.float32:
+            fuse(self.model.decoder, dtype)
+        lower(self.vocoder, dtype)
         self.device, self.dtype = target, dtype
+        return self
+
+    def compile(self, **options: Any) -> Codec:
+        """Compile decoder and vocoder with `torch.compile(**options)`: the first calls take minutes, later ones are
+        faster. Worth it where many are decoded, and on GPUs (mode="reduce-overhead")."""
+        options = {"dynamic": True, **options}
+        self.model.run = torch.compile(run_blocks, **options)
+        self.vocoder.backbone.compile(**options)
         return self
 
     def save_pretrained(
@@ -128,39 +147,48 @@ class Codec:
         texts = (text,) * len(waves) if text is None or isinstance(text, str) else tuple(text)
         if len(texts) != len(waves):
             raise InputError(f"{len(waves)} waves but {len(texts)} texts; give one text for each")
-        for samples, words in zip(waves, texts):  # a text that cannot be decoded must not be stored
-            for piece in cut(-(-len(samples) // SAMPLES_PER_TOKEN), self.piece_tokens()):
-                self.text_ids(piece.words(words), None)
-        codes = self.encode_items(waves)
+        for samples, words in zip(waves, texts):
+            self.check_text(words, len(samples))
+        parts = [
+            Part(owner, place, samples)
+            for owner, item in enumerate(waves)
+            for place, samples in enumerate(parts_of([item], self.cutter()))
+        ]
+        found = encode_parts(parts, self.model, self.spectrogram, self.batch_tokens())
+        codes = [torch.cat([found[key] for key in sorted(found) if key[0] == owner]) for owner in range(len(waves))]
+        return self.speech(codes, [len(item) for item in waves], texts)
+
+    @torch.inference_mode()
+    def encode_blocks(self, blocks: Iterable[np.ndarray], text: str | None = None) -> Speech:
+        """24 kHz samples [n] block by block, as they are read -> the codes of `encode`, in constant memory.
+
+        Raises:
+            InputError: as `encode`.
+        """
+        samples, codes = 0, []
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal samples
+            for block in blocks:
+                samples += len(block)
+                yield to_samples(block, self.sample_rate, self.sample_rate)
+
+        for part in parts_of(counted(), self.cutter()):
+            codes += encode_batch([part], self.model, self.spectrogram)
+        if not codes:
+            raise InputError("a wave has at least one sample")
+        self.check_text(text, samples)
+        return self.speech([torch.cat(codes)], [samples], (text,))
+
+    def speech(self, codes: Sequence[Tensor], samples: Sequence[int], texts: tuple[str | None, ...]) -> Speech:
         return Speech(
             codes=pad(codes),
             lengths=torch.tensor([len(item) for item in codes]),
-            samples=torch.tensor([len(item) for item in waves]),
+            samples=torch.tensor(samples),
             text=texts,
             model=self.name,
             weights=self.weights,
         )
-
-    def encode_items(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
-        """24 kHz waves -> codes [T_i] each. Pieces of all waves share batches of similar length."""
-        pieces = []  # (wave, place in it, samples)
-        for owner, wave in enumerate(waves):
-            padded = np.pad(wave, (0, -len(wave) % SAMPLES_PER_TOKEN))
-            for piece in cut(len(padded) // SAMPLES_PER_TOKEN, self.piece_tokens()):
-                pieces.append((owner, piece, padded[piece.start * SAMPLES_PER_TOKEN : piece.stop * SAMPLES_PER_TOKEN]))
-        found: dict[tuple[int, int], Tensor] = {}
-        for batch in batched(sorted(pieces, key=lambda item: len(item[2])), self.piece_tokens()):
-            for (owner, piece, _), result in zip(batch, self.encode_batch([item[2] for item in batch])):
-                found[owner, piece.start] = result
-        return [torch.cat([found[key] for key in sorted(found) if key[0] == owner]) for owner in range(len(waves))]
-
-    def encode_batch(self, waves: Sequence[np.ndarray]) -> list[Tensor]:
-        """Whole-token waves -> codes [T_i] each; every mel is made alone, so padding cannot reach it."""
-        mels = [self.spectrogram(torch.from_numpy(wave).to(self.device)[None])[0] for wave in waves]
-        lengths = torch.tensor([len(mel) for mel in mels], device=self.device)
-        ragged = bool((lengths != lengths[0]).any())
-        codes = self.model.encode(pad(mels), lengths if ragged else None).cpu()
-        return [codes[i, : len(mel) // FRAMES_PER_TOKEN] for i, mel in enumerate(mels)]
 
     @torch.inference_mode()
     def prompt(self, wave: Wave, sample_rate: int, text: str = "") -> Prompt:
@@ -204,82 +232,79 @@ class Codec:
         self.check(speech, prompts)
         solver = self.solver(steps, guidance)
         generators = each(torch.Generator().manual_seed(0) if generator is None else generator, len(speech))
-        short = all(int(length) <= self.piece_tokens() for length in speech.lengths)
-        if short:
-            pieces = [Piece(0, int(length)) for length in speech.lengths]
-            mels = self.decode_batch(speech, pieces, solver, prompts, generators)
-        else:
-            mels = [self.decode_long(speech[i], solver, prompts[i], generators[i]) for i in range(len(speech))]
-        waves = self.vocode(pad(mels), torch.tensor([len(mel) for mel in mels]))
-        waves = waves[:, : int(speech.samples.max())]
-        keep = torch.arange(waves.shape[1])[None] < speech.samples[:, None]
-        return waves * keep
+        waves: dict[int, Tensor] = {}
+        items: dict[int, Item] = {}
+        for i, (own, noise) in enumerate(zip(prompts, generators, strict=True)):
+            if int(speech.lengths[i]) > self.piece_tokens():
+                stream = Stream(self, utterance(speech[i], own), solver, noise, self.cutter())
+                waves[i] = torch.cat(list(stream.feed(speech[i].codes[0])))
+            else:
+                items[i] = self.item(speech[i], own, noise)
+        waves |= zip(items, self.decode_short(list(items.values()), solver), strict=True)
+        return pad([waves[i][: int(samples)] for i, samples in enumerate(speech.samples)])
 
-    def decode_batch(
+    def item(self, speech: Speech, prompt: Prompt | None, generator: torch.Generator) -> Item:
+        noise = draw(int(speech.lengths[0]), self.config.mel.num_mels, generator)
+        return Item(speech.codes[0].cpu(), noise, self.text_ids(speech.text[0], prompt), prompt)
+
+    def decode_short(self, items: Sequence[Item], solver: SolverConfig) -> list[Tensor]:
+        """Waves [480 F_i] of items that the model takes at once."""
+        mels = decode_items(self.model, items, solver, self.batch_tokens())
+        waves: dict[int, Tensor] = {}
+        for group in grouped(range(len(mels)), [len(mel) for mel in mels], self.batch_tokens() * FRAMES_PER_TOKEN):
+            lengths = torch.tensor([len(mels[index]) for index in group])
+            waves |= zip(group, self.vocode(pad([mels[index] for index in group]), lengths), strict=True)
+        return [waves[index] for index in range(len(mels))]
+
+    def stream(
         self,
         speech: Speech,
-        pieces: Sequence[Piece],
-        solver: SolverConfig,
-        prompts: Sequence[Prompt | None],
-        generators: Sequence[torch.Generator],
-    ) -> list[Tensor]:
-        """One piece of every item -> their mels [F_i, 128], prompts cut off."""
-        codes, given, texts = [], [], []
-        for i, (piece, prompt, generator) in enumerate(zip(pieces, prompts, generators)):
-            own = speech.codes[i, piece.start : piece.stop].cpu()
-            held = prompt.mel if prompt is not None else torch.zeros(0, self.config.mel.num_mels)
-            codes.append(own if prompt is None else torch.cat([prompt.codes, own]))
-            noise = torch.randn(len(own) * FRAMES_PER_TOKEN, held.shape[1], generator=generator)
-            given.append(torch.cat([held, noise]))
-            texts.append(self.text_ids(piece.words(speech.text[i]), prompt))
-        held_frames = torch.tensor([0 if prompt is None else len(prompt.mel) for prompt in prompts])
-        lengths = torch.tensor([len(item) for item in codes])
-        mels = self.solve(pad(codes), pad(given), pad(texts), lengths, held_frames, solver, [len(t) for t in texts])
-        return [mels[i, held_frames[i] : lengths[i] * FRAMES_PER_TOKEN] for i in range(len(codes))]
+        prompt: Prompt | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        seconds: float = STREAM_SECONDS,
+    ) -> Iterator[Tensor]:
+        """One utterance as waves [n], each as soon as `seconds` of codes are there to make it from.
 
-    def solve(
+        With 1.44 s, a listener who starts when the first wave comes never waits, as long as decoding is faster than
+        speech. Longer windows sound better and cost less; from the model's own piece length on, the waves together are
+        those of `decode`.
+
+        Raises:
+            InputError: as `decode`, or more than one utterance.
+        """
+        if len(speech) != 1:
+            raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
+        self.check(speech, [prompt])
+        stream = self.receive(utterance(speech, prompt), steps, guidance, generator, seconds=seconds)
+        yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
+
+    def receive(
         self,
-        codes: Tensor,
-        given: Tensor,
-        text_ids: Tensor,
-        lengths: Tensor,
-        held: Tensor,
-        solver: SolverConfig,
-        letters: Sequence[int],
-    ) -> Tensor:
-        """Padded tensors through the decoder; masks only where something is padded."""
-        ragged = bool((lengths != codes.shape[1]).any())
-        ragged_text = any(count != text_ids.shape[1] for count in letters)
-        device = self.device
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            mels = self.model.decode(
-                codes.to(device),
-                given.to(device),
-                solver,
-                lengths=lengths.to(device) if ragged else None,
-                text_ids=text_ids.to(device),
-                text_lengths=torch.tensor(letters, device=device) if ragged_text else None,
-                prompt=given.to(device) if int(held.max()) else None,
-                prompt_lengths=held.to(device) if int(held.max()) else None,
-            )
-        return mels.float()
+        utterance: Utterance,
+        steps: int | None = None,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        seconds: float = STREAM_SECONDS,
+    ) -> Stream:
+        """As `stream`, for codes that are not there yet: `feed` them to the result.
 
-    def decode_long(
-        self, speech: Speech, solver: SolverConfig, prompt: Prompt | None, generator: torch.Generator
-    ) -> Tensor:
-        """One item longer than a piece -> mel [F, 128]. Without a prompt, each piece continues the voice of the one
-        before, whose last seconds are its prompt."""
-        mels: list[Tensor] = []
-        before: Prompt | None = None
-        for piece in cut(int(speech.lengths[0]), self.piece_tokens()):
-            (mel,) = self.decode_batch(speech, [piece], solver, [prompt or before], [generator])
-            mels.append(mel)
-            before = tail(piece, mel, speech.codes[0], speech.text[0])
-        return torch.cat(mels)
+        Raises:
+            InputError: steps, guidance or seconds out of range, a prompt of another model.
+        """
+        if not MOST_PATIENT[0] <= seconds <= MOST_PATIENT[1]:
+            raise InputError(f"windows of {seconds} s: give {MOST_PATIENT[0]} to {MOST_PATIENT[1]:.0f} s")
+        if utterance.prompt is not None:
+            self.check_prompt(utterance.prompt)
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        return Stream(self, utterance, self.solver(steps, guidance), generator, self.cutter(seconds))
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """mel [B, F, 128], lengths [B] frames (None: no padding) -> wave [B, 480 F] on the CPU, always in float32."""
+        """mel [B, F, 128], lengths [B] frames (None: no padding) -> wave [B, 480 F] on the CPU."""
         mel = mel.float()
         if mel.shape[1] > VOCODER_FRAMES:
             counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
@@ -290,16 +315,9 @@ class Codec:
 
     def vocode_long(self, mel: Tensor) -> Tensor:
         """mel [F, 128] -> wave [480 F], in pieces with all the context the vocoder sees: the same wave as whole."""
-        context = 3 * (self.config.vocoder.num_layers + 1) + self.config.mel.n_fft // self.config.mel.hop_size
-        waves = []
-        for start in range(0, len(mel), VOCODER_FRAMES):
-            stop = min(start + VOCODER_FRAMES, len(mel))
-            first, last = max(start - context, 0), min(stop + context, len(mel))
-            wave = self.vocoder(mel[None, first:last].to(self.device))[0].cpu()
-            waves.append(
-                wave[(start - first) * self.config.mel.hop_size :][: (stop - start) * self.config.mel.hop_size]
-            )
-        return torch.cat(waves)
+        stream, blocks = WaveStream(self), mel.cpu().split(VOCODER_FRAMES)
+        windows = [Window(block, block[:0], index + 1 == len(blocks)) for index, block in enumerate(blocks)]
+        return torch.cat([stream.push(window) for window in windows])
 
     @torch.inference_mode()
     def mel(self, wave: Wave) -> Tensor:
@@ -346,9 +364,20 @@ class Codec:
         }
 
     def piece_tokens(self) -> int:
+        """Tokens the model takes at once."""
         return max(int(self.config.inference.piece_seconds * self.token_rate), 2)
 
-    def solver(self, steps: int | None, guidance: float | None) -> SolverConfig:
+    def batch_tokens(self) -> int:
+        """Padded tokens of a batch."""
+        return self.piece_tokens() * (4 if self.device.type == "cpu" else 32)
+
+    def cutter(self, seconds: float = float("inf")) -> Cutter:
+        """Cuts into pieces of at most so long, and of what the model takes."""
+        longest = min(max(int(min(seconds, 3600.0) * self.token_rate), 2), self.piece_tokens())
+        search = max(min(longest // 2, CONTINUE_TOKENS), 1)
+        return Cutter(longest, search, ahead=min(AHEAD_TOKENS, search))
+
+    def solver(self, steps: int | None = None, guidance: float | None = None) -> SolverConfig:
         defaults = self.config.inference
         steps = defaults.steps if steps is None else steps
         guidance = defaults.guidance if guidance is None else guidance
@@ -356,7 +385,15 @@ class Codec:
             raise InputError(f"steps {steps}: give at least 1 (32 is usual)")
         if not 0 <= guidance < float("inf"):
             raise InputError(f"guidance {guidance}: give 0 (none) or a positive number (2 is usual)")
-        return SolverConfig(steps, guidance, defaults.rescale)
+        return SolverConfig(
+            steps,
+            guidance,
+            defaults.rescale,
+            defaults.method,
+            defaults.sway,
+            defaults.guidance_from,
+            defaults.guidance_to,
+        )
 
     def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
         """Raise InputError unless this model can decode these codes with these prompts."""
@@ -387,10 +424,19 @@ class Codec:
             raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")
         self.check_codes(prompt.codes)
 
+    def check_text(self, text: str | None, samples: int) -> None:
+        """Raise InputError for a text that could not be decoded with this many samples: it must not be stored."""
+        total, longest = -(-samples // SAMPLES_PER_TOKEN), self.piece_tokens()
+        for start in range(0, total, longest):
+            self.text_ids(Piece(start, min(start + longest, total), total).words(text), None)
+
+    def join(self, *texts: str | None) -> str:
+        """Texts that follow each other; published models join them without a space."""
+        return (" " if self.config.text_tokenizer == "bytes" else "").join(text for text in texts if text)
+
     def text_ids(self, text: str | None, prompt: Prompt | None) -> Tensor:
-        """Ids of the prompt's text and the target's, [L]; published models join them without a space."""
-        parts = [part for part in (prompt.text if prompt else "", text or "") if part]
-        joined = (" " if self.config.text_tokenizer == "bytes" else "").join(parts)
+        """Ids of the prompt's text and the target's, [L]."""
+        joined = self.join(prompt.text if prompt else "", text)
         ids = self.tokenizer.encode(joined) if joined.strip() else []
         most = self.config.inference.max_text_tokens
         if len(ids) > most:
@@ -398,3 +444,8 @@ class Codec:
         if ids and max(ids) >= self.config.autoencoder.text_vocab_size:
             raise InputError("the text tokenizer has more entries than the model's text_vocab_size: not its tokenizer")
         return torch.tensor(ids, dtype=torch.long)
+
+
+def utterance(speech: Speech, prompt: Prompt | None) -> Utterance:
+    """Of a batch of one."""
+    return Utterance(int(speech.lengths[0]), int(speech.samples[0]), speech.text[0], prompt)

@@ -1,4 +1,4 @@
-"""Audio longer than the model takes at once: equal pieces, the words that belong to each, and how a voice goes on."""
+"""Audio longer than the model takes at once: where it is cut, and the words that belong to a piece."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from itertools import accumulate
 
 from torch import Tensor
 
-from tadicodec.speech import Prompt
-
 IDEOGRAPHS = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # written without spaces: each may end a piece
 WORD = re.compile(rf"[{IDEOGRAPHS}]\s*|[^\s{IDEOGRAPHS}]+\s*")
-CONTINUE_TOKENS = 19  # about 3 s of the piece before serve as the next one's prompt
 
 
 @dataclass(frozen=True)
@@ -34,15 +31,28 @@ class Piece:
         return "".join(word for word, place in zip(words, middle) if first <= place < last).strip()
 
 
-def cut(tokens: int, longest: int) -> list[Piece]:
-    """Equal pieces of at most `longest` tokens."""
-    count = max(-(-tokens // longest), 1)
-    edges = [tokens * i // count for i in range(count + 1)]
-    return [Piece(start, stop, tokens) for start, stop in zip(edges, edges[1:])]
+@dataclass(frozen=True)
+class Cutter:
+    """longest: tokens the model takes at once; search: the cut lies within the last so many of them; ahead: and leaves
+    at least so many behind it, which are heard and then taken again in the next piece."""
 
+    longest: int
+    search: int
+    ahead: int = 0
 
-def tail(piece: Piece, mel: Tensor, codes: Tensor, text: str | None) -> Prompt:
-    """The end of a decoded piece as the prompt of the next: mel [F, 128] of the piece, codes [T] of the utterance."""
-    start = max(piece.stop - CONTINUE_TOKENS, piece.start)
-    end = Piece(start, piece.stop, piece.total)
-    return Prompt(mel[(start - piece.start) * 8 :].cpu(), codes[start : piece.stop].cpu(), end.words(text) or "")
+    def take(self, left: int) -> int:
+        """Tokens to look at next when `left` remain: all, or so many that the last pieces come out alike."""
+        if left <= self.longest or left >= 2 * self.longest:
+            return min(left, self.longest)
+        count = -(-left // (self.longest - self.search))
+        return min(self.longest, -(-left // count) + self.search)
+
+    def cut(self, levels: Tensor, taken: int) -> int:
+        """The quietest token boundary near the end of `taken` tokens; levels [frames]: how loud each frame of them is,
+        any number of frames a token."""
+        rate = len(levels) // taken
+        first, last = max(taken - self.search, 1), max(taken - max(self.ahead, 1), 1)
+        around = [
+            levels[max(place * rate - rate // 2, 0) : place * rate + rate // 2] for place in range(first, last + 1)
+        ]
+        return first + min(range(len(around)), key=lambda i: float(around[i].mean()))

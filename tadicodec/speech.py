@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 SAMPLES_PER_TOKEN = 3840  # 24 kHz / 6.25 Hz
+FRAMES_PER_TOKEN = 8
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ class Prompt:
     mel   [F, 128] clean normalised log-mel, F = 8 T
     codes [T] the same seconds as tokens
     text  what is said in them ("" if unknown)
+    weights content hash of the encoder and quantizer that made the codes ("" if unknown)
     """
 
     mel: Tensor
     codes: Tensor
     text: str = ""
+    weights: str = ""
 
     @property
     def hash(self) -> str:

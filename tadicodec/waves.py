@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
-from tadicodec.speech import SAMPLES_PER_TOKEN
 
+T = TypeVar("T")
 Wave = Tensor | np.ndarray
 LOUDEST = 1e4  # beyond this, samples are not audio in [-1, 1], and their squares soon overflow
 
@@ -48,14 +48,14 @@ def to_samples(wave: Wave, sample_rate: int, target_rate: int) -> np.ndarray:
     return resample(samples, int(sample_rate), target_rate)
 
 
-def batched(pieces: Sequence[Any], tokens: int) -> list[list[Any]]:
-    """Pieces (samples last) sorted by length -> groups of at most `tokens` padded tokens (or one piece)."""
-    groups: list[list[Any]] = []
-    for item in pieces:
-        if groups and (len(groups[-1]) + 1) * len(item[2]) <= tokens * SAMPLES_PER_TOKEN:
-            groups[-1].append(item)
+def grouped(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
+    """Items of similar size together: sorted, in groups of at most `most` when padded to their largest (or one item)."""
+    groups: list[list[T]] = []
+    for size, index in sorted((size, index) for index, size in enumerate(sizes)):
+        if groups and (len(groups[-1]) + 1) * size <= most:
+            groups[-1].append(items[index])
         else:
-            groups.append([item])
+            groups.append([items[index]])
     return groups
 
 

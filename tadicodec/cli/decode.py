@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
 from tadicodec.cli.batches import run_work
 from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
-from tadicodec.cli.paths import Job, pair
+from tadicodec.cli.paths import PIPE, Job, pair
 from tadicodec.cli.pipes import binary_input
+from tadicodec.cli.speech import decode_items
 from tadicodec.cli.summary import Receipt, Tally
 from tadicodec.cli.transcripts import one_text
 from tadicodec.cli.waves import write_wave
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
     from tadicodec.codec import Codec
     from tadicodec.container import TokenFile
-    from tadicodec.speech import Prompt, Speech
+    from tadicodec.header import Header
+    from tadicodec.speech import Prompt
+    from tadicodec.token_stream import TokenStream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_text(parser, "the text stored in the file")
     options.add_prompt(parser)
     options.add_sampling(parser)
+    parser.add_argument(
+        "--chunk",
+        type=seconds,
+        metavar="S",
+        help="decode so many seconds at a time (default: 1.44 from pipe to pipe, or else what the model takes at once)",
+    )
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0.64 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.64 and 3600")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +57,11 @@ def run(args: argparse.Namespace) -> int:
     voice = read_voice(args)
     codec = load_codec(args)
     tally = Tally("decoded")
-    run_work(work, Decoder(codec, text, make_prompt(codec, voice), args), args.batch_size, tally)
+    decoder = Decoder(codec, text, make_prompt(codec, voice), args)
+    if args.input == PIPE == args.output:
+        tally.receipts.append(decoder.relay(work.jobs[0]))
+    else:
+        run_work(work, decoder, args.batch_size, tally)
     return tally.close(args.json, work.piped)
 
 
@@ -48,52 +69,68 @@ class Decoder:
     """Turns token files into waves."""
 
     def __init__(self, codec: Codec, text: str | None, prompt: Prompt | None, args: argparse.Namespace) -> None:
-        self.codec, self.text, self.prompt = codec, text, prompt
+        self.codec, self.text, self.prompt, self.chunk = codec, text, prompt, args.chunk
         self.sampling, self.overwrite = Sampling(args.steps, args.guidance, args.seed), args.overwrite
 
     def measure(self, job: Job) -> float:
         return self.read(job).header.samples
 
-    def process(self, jobs: list[Job]) -> list[tuple[np.ndarray, TokenFile]]:
+    def process(self, jobs: list[Job]) -> list[tuple[Iterable[np.ndarray], TokenFile]]:
         files = [self.read(job) for job in jobs]
-        speech = join([file.speech for file in files])
-        if self.text is not None:
-            speech = replace(speech, text=(self.text,) * len(files))
+        items = [file.speech if self.text is None else replace(file.speech, text=(self.text,)) for file in files]
         prompts = [file.prompt if self.prompt is None else self.prompt for file in files]
-        waves = self.codec.decode(speech, prompts, **self.sampling.keywords(len(files)))
-        trimmed = [wave[: file.header.samples].numpy() for wave, file in zip(waves, files, strict=True)]
-        return list(zip(trimmed, files, strict=True))
+        waves = decode_items(self.codec, items, prompts, self.sampling, self.chunk)
+        return list(zip(waves, files, strict=True))
 
     def read(self, job: Job) -> TokenFile:
         """Read a token file and make sure that this model can decode it. Raises InputError."""
         from tadicodec.container import read_token_file
 
         file = read_token_file(binary_input() if job.source is None else job.source)
-        header = file.header
+        self.check(job.name, file.header)
+        return file
+
+    def check(self, name: str, header: Header) -> None:
+        """Raises InputError unless this model made the codes and the prompt is there."""
         if header.weights != self.codec.weights:
             raise InputError(
-                f"{job.name} was made by model {header.model!r} (weights {header.weights!r}), this is "
+                f"{name} was made by model {header.model!r} (weights {header.weights!r}), this is "
                 f"{self.codec.name!r} ({self.codec.weights!r}); give the right one with --model"
             )
         if header.prompt["source"] == "hash" and self.prompt is None:
-            raise InputError(f"{job.name} needs the speaker prompt {header.prompt['hash']!r}; give it with --prompt")
-        return file
+            raise InputError(f"{name} needs the speaker prompt {header.prompt['hash']!r}; give it with --prompt")
 
-    def write(self, job: Job, result: tuple[np.ndarray, TokenFile]) -> Receipt:
-        wave, file = result
-        write_wave(job, wave, self.codec.sample_rate, self.overwrite)
-        return Receipt(len(wave) / self.codec.sample_rate, file.header.codes, file.size)
+    def write(self, job: Job, result: tuple[Iterable[np.ndarray], TokenFile]) -> Receipt:
+        waves, file = result
+        write_wave(job, waves, file.header.samples, self.codec.sample_rate, self.overwrite)
+        return Receipt(file.header.samples / self.codec.sample_rate, file.header.codes, file.size)
 
+    def relay(self, job: Job) -> Receipt:
+        """Pipe to pipe: sound goes out while later codes are still to come. Raises InputError."""
+        from tadicodec.token_stream import TokenStream
 
-def join(items: list[Speech]) -> Speech:
-    """Utterances of one model as a batch, codes zero-padded to the longest."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
+        tokens = TokenStream(binary_input())
+        header = tokens.header
+        self.check(job.name, header)
+        write_wave(job, self.waves(tokens), header.samples, self.codec.sample_rate, self.overwrite)
+        return Receipt(header.samples / self.codec.sample_rate, header.codes, tokens.size)
 
-    return replace(
-        items[0],
-        codes=pad_sequence([item.codes[0] for item in items], batch_first=True),
-        lengths=torch.cat([item.lengths for item in items]),
-        samples=torch.cat([item.samples for item in items]),
-        text=tuple(text for item in items for text in item.text),
-    )
+    def waves(self, tokens: TokenStream) -> Iterator[np.ndarray]:
+        """Blocks [n] as soon as the codes for them are there; all codes first where a prompt comes behind them."""
+        from tadicodec.codec import STREAM_SECONDS
+        from tadicodec.streaming import Utterance
+
+        header, prompt, codes = tokens.header, self.prompt, tokens.codes()
+        if header.prompt_bytes:
+            file = tokens.whole()
+            prompt, codes = (file.prompt if prompt is None else prompt), iter(file.speech.codes)
+        (generator,) = self.sampling.keywords(1)["generator"]
+        stream = self.codec.receive(
+            Utterance(header.codes, header.samples, header.text if self.text is None else self.text, prompt),
+            self.sampling.steps,
+            self.sampling.guidance,
+            generator,
+            seconds=STREAM_SECONDS if self.chunk is None else self.chunk,
+        )
+        for part in codes:
+            yield from (wave.numpy() for wave in stream.feed(part))

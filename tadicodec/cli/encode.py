@@ -10,9 +10,10 @@ from tadicodec.cli.batches import run_work
 from tadicodec.cli.loading import load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
 from tadicodec.cli.pipes import binary_output
+from tadicodec.cli.speech import encode_jobs
 from tadicodec.cli.summary import Receipt, Tally
 from tadicodec.cli.transcripts import one_text, sidecar_text
-from tadicodec.cli.waves import read_wave, seconds_of
+from tadicodec.cli.waves import seconds_of
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -49,10 +50,8 @@ class Encoder:
         return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[Speech]:
-        waves = [read_wave(job, self.codec.sample_rate) for job in jobs]
         texts = [sidecar_text(job.source) if self.text is None else self.text for job in jobs]
-        speech = self.codec.encode(waves, self.codec.sample_rate, text=texts)
-        return [speech[index] for index in range(len(jobs))]
+        return encode_jobs(self.codec, jobs, texts)
 
     def write(self, job: Job, result: Speech) -> Receipt:
         from tadicodec.container import to_bytes

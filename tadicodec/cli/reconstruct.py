@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
 from tadicodec.cli.batches import run_work
 from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
+from tadicodec.cli.speech import decode_items, encode_jobs
 from tadicodec.cli.summary import Receipt, Tally
 from tadicodec.cli.transcripts import one_text, sidecar_text
-from tadicodec.cli.waves import read_wave, seconds_of, write_wave
+from tadicodec.cli.waves import seconds_of, write_wave
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tadicodec.codec import Codec
-    from tadicodec.speech import Prompt
+    from tadicodec.speech import Prompt, Speech
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,21 +52,15 @@ class Reconstructor:
     def measure(self, job: Job) -> float:
         return seconds_of(job)
 
-    def process(self, jobs: list[Job]) -> list[tuple[np.ndarray, Receipt]]:
+    def process(self, jobs: list[Job]) -> list[tuple[Iterable[np.ndarray], Speech]]:
+        texts = [sidecar_text(job.source) if self.text is None else self.text for job in jobs]
+        items = encode_jobs(self.codec, jobs, texts)
+        waves = decode_items(self.codec, items, [self.prompt] * len(items), self.sampling, None)
+        return list(zip(waves, items, strict=True))
+
+    def write(self, job: Job, result: tuple[Iterable[np.ndarray], Speech]) -> Receipt:
         from tadicodec.container import to_bytes
 
-        waves = [read_wave(job, self.codec.sample_rate) for job in jobs]
-        texts = [sidecar_text(job.source) if self.text is None else self.text for job in jobs]
-        speech = self.codec.encode(waves, self.codec.sample_rate, text=texts)
-        decoded = self.codec.decode(speech, self.prompt, **self.sampling.keywords(len(jobs)))
-        results = []
-        for index, wave in enumerate(decoded):
-            one = speech[index]
-            receipt = Receipt(float(one.seconds[0]), int(one.lengths[0]), len(to_bytes(one, self.prompt)))
-            results.append((wave[: int(one.samples[0])].numpy(), receipt))
-        return results
-
-    def write(self, job: Job, result: tuple[np.ndarray, Receipt]) -> Receipt:
-        wave, receipt = result
-        write_wave(job, wave, self.codec.sample_rate, self.overwrite)
-        return receipt
+        waves, speech = result
+        write_wave(job, waves, int(speech.samples[0]), self.codec.sample_rate, self.overwrite)
+        return Receipt(float(speech.seconds[0]), int(speech.lengths[0]), len(to_bytes(speech, self.prompt)))

@@ -1,7 +1,8 @@
-"""A job's audio in and out."""
+"""A job's audio in and out, block by block, so that its length does not matter."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tadicodec.cli.paths import Job
@@ -9,6 +10,8 @@ from tadicodec.cli.pipes import binary_input, binary_output
 
 if TYPE_CHECKING:
     import numpy as np
+
+LONG = 120.0  # seconds; longer audio is not held in memory
 
 
 def read_wave(job: Job, sample_rate: int) -> np.ndarray:
@@ -20,6 +23,13 @@ def read_wave(job: Job, sample_rate: int) -> np.ndarray:
     return resample(wave, found, sample_rate)
 
 
+def read_blocks(job: Job, sample_rate: int) -> Iterator[np.ndarray]:
+    """The same in blocks [n]. Raises InputError."""
+    from tadicodec.audio.blocks import read_wave_blocks
+
+    return read_wave_blocks(binary_input() if job.source is None else job.source, sample_rate)
+
+
 def seconds_of(job: Job) -> float:
     """Length of a job's input, from its header. Raises InputError."""
     from tadicodec.audio.files import inspect_audio
@@ -27,11 +37,16 @@ def seconds_of(job: Job) -> float:
     return inspect_audio(job.source).seconds
 
 
-def write_wave(job: Job, wave: np.ndarray, sample_rate: int, overwrite: bool) -> None:
-    """Write wave [N] to a job's output. Raises InputError."""
-    from tadicodec.audio.files import write_audio, write_audio_stream
+def is_long(job: Job) -> bool:
+    """Whether to read it in blocks: long files, and pipes, whose length nobody knows. Raises InputError."""
+    return job.source is None or seconds_of(job) > LONG
+
+
+def write_wave(job: Job, blocks: Iterable[np.ndarray], samples: int, sample_rate: int, overwrite: bool) -> None:
+    """Write blocks [n], `samples` in all, to a job's output as they come. Raises InputError."""
+    from tadicodec.audio.blocks import send_wave_blocks, write_wave_blocks
 
     if job.target is None:
-        write_audio_stream(binary_output(), wave, sample_rate)
+        send_wave_blocks(binary_output(), blocks, samples, sample_rate)
     else:
-        write_audio(job.target, wave, sample_rate, overwrite)
+        write_wave_blocks(job.target, blocks, sample_rate, overwrite)

@@ -15,7 +15,6 @@ from tadicodec.model.lengths import masked_std
 # (mel [B, F, D], time, guided) -> conditional velocity [B, F, D] and, where guided, the unconditional one
 Field = Callable[[Tensor, float, bool], tuple[Tensor, Tensor | None]]
 Velocity = Callable[[Tensor, float], Tensor]
-METHODS = ("euler", "midpoint", "heun", "ab2")
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ def test_training_does_not_see_fused_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    "method, steps, evaluations, passes", [("euler", 4, 4, 8), ("midpoint", 4, 8, 16), ("heun", 4, 7, 14), ("ab2", 4, 4, 8)]
+    "method, steps, evaluations, passes",
+    [("euler", 4, 4, 8), ("midpoint", 4, 8, 16), ("heun", 4, 7, 14), ("ab2", 4, 4, 8)],
 )
 def test_evaluations_are_counted(method: str, steps: int, evaluations: int, passes: int) -> None:
     config, calls = SolverConfig(steps, 2.0, method=method), []

@@ -1,0 +1,147 @@
+"""Audio of any length in constant memory: read, resampled and written block by block."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from tadicodec.audio.files import WRITABLE, Source, check_extension, name_of, open_audio, read_blocks
+from tadicodec.errors import InputError
+from tadicodec.outputs import check_output, send, temporary
+
+WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+LARGEST = (1 << 32) - WAV_HEADER.size  # bytes a WAV header can announce
+
+
+def read_wave_blocks(source: Source, sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks [n] float32 at `sample_rate`, the mean of the channels; together what `resample(read_audio(...))` gives.
+
+    Raises:
+        InputError: as `files.read_audio`.
+    """
+    name, found = name_of(source), 0
+    with open_audio(source) as file:
+        convert = Resampler(file.samplerate, sample_rate)
+        for block in read_blocks(file, name):
+            mono = block.mean(axis=1, dtype=np.float32)
+            if not np.isfinite(mono).all():
+                raise InputError(f"{name} holds NaN or infinite samples; export it again as 16-bit PCM")
+            found += len(mono)
+            yield convert(mono)
+    if not found:
+        raise InputError(f"{name} holds no samples; record or export it again")
+    yield convert.finish()
+
+
+class Resampler:
+    """Blocks at one rate to blocks at another, together exactly ceil(N * to / from) samples."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self.rates = (from_rate, to_rate)
+        self.taken = self.given = 0
+        self.soxr = None
+        if from_rate != to_rate:
+            self.soxr = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        self.taken += len(block)
+        made = block if self.soxr is None else self.soxr.resample_chunk(block)
+        self.given += len(made)
+        return made
+
+    def finish(self) -> np.ndarray:
+        """What is still to come."""
+        from_rate, to_rate = self.rates
+        left = -(-self.taken * to_rate // from_rate) - self.given
+        if self.soxr is None:
+            return np.zeros(0, np.float32)
+        made = self.soxr.resample_chunk(np.zeros(0, np.float32), last=True)[:left]
+        return np.pad(made, (0, left - len(made)))  # soxr rounds, so it may be one sample short
+
+
+def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rate: int, overwrite: bool = False) -> int:
+    """Write blocks [n] as `files.write_audio` writes their sum, whole or not at all; returns the number of samples.
+
+    Raises:
+        InputError: as `files.write_audio`.
+    """
+    check_extension(Path(path).suffix)
+    check_output(path, overwrite)
+    target = Path(os.path.realpath(path))
+    form, subtype = WRITABLE[Path(path).suffix.lower()]
+    regular = not target.exists() or target.is_file()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = temporary(target.parent) if regular else target
+        try:
+            with soundfile.SoundFile(partial, "w", sample_rate, channels=1, subtype=subtype, format=form) as file:
+                count = sum(put(file, block) for block in blocks)
+            if regular:
+                os.replace(partial, target)
+        except BaseException:
+            if regular:
+                partial.unlink(missing_ok=True)
+            raise
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"cannot write {path}: {error.error_string}") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    return count
+
+
+def put(file: soundfile.SoundFile, block: np.ndarray) -> int:
+    file.write(clipped(block))
+    return len(block)
+
+
+def send_wave_blocks(stream: BinaryIO, blocks: Iterable[np.ndarray], samples: int, sample_rate: int) -> None:
+    """Write blocks [n], `samples` in all, as a WAV file to a stream that need not be seekable, each when it comes."""
+    size = 2 * samples
+    if size > LARGEST:
+        raise InputError("more than 4 GB of samples do not fit a WAV file; write .flac")
+    send(
+        stream,
+        WAV_HEADER.pack(
+            b"RIFF",
+            size + WAV_HEADER.size - 8,
+            b"WAVE",
+            b"fmt ",
+            16,
+            1,
+            1,
+            sample_rate,
+            2 * sample_rate,
+            2,
+            16,
+            b"data",
+            size,
+        ),
+    )
+    for block in blocks:
+        send(stream, pcm(block, sample_rate))
+
+
+def pcm(block: np.ndarray, sample_rate: int) -> bytes:
+    """16-bit samples as libsndfile rounds them."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer, "w", sample_rate, channels=1, subtype="PCM_16", format="RAW", endian="LITTLE"
+    ) as file:
+        file.write(clipped(block))
+    return buffer.getvalue()
+
+
+def clipped(block: np.ndarray) -> np.ndarray:
+    if block.ndim != 1 or not np.isfinite(block).all():
+        raise InputError("only a one-dimensional wave of finite samples can be written")
+    return np.clip(block, -1.0, 1.0).astype(np.float32)
