@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tadicodec import __version__
-from tadicodec.cli import decode, encode, info, prepare, quantize, reconstruct, train
+from tadicodec.cli import decode, encode, evaluate, info, prepare, quantize, reconstruct, train
 from tadicodec.cli.summary import report
 from tadicodec.errors import InputError
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
     "decode": (decode, "token files back to speech"),
     "reconstruct": (reconstruct, "speech to tokens and back, to hear what is lost"),
+    "evaluate": (evaluate, "word errors, similarity, naturalness and bits, beside recordings and other codecs"),
     "info": (info, "what a model, a token file or an audio file is"),
     "prepare": (prepare, "features of a manifest's audio, computed once before training"),
     "train": (train, "train what a recipe describes"),
