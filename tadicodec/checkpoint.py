@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,11 +27,12 @@ from tadicodec.errors import InputError
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
 MODEL_FILES = ("config.json", "model.safetensors", "vocoder", "text_tokenizer", "README.md", "__pycache__")
-HUB_FILES = ["config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*"]
+HUB_FILES = ("config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*")
 
 
-def find_model(name: str | os.PathLike | None) -> Path:
-    """Folder of a model: None is the bundled one, an existing folder is itself, anything else a Hugging Face id.
+def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
+    """Folder of a model: None is the bundled one, an existing folder is itself, else a Hugging Face id, whose
+    files that match `hub_files` are fetched.
 
     Raises:
         InputError: neither a model folder nor an id that can be fetched.
@@ -43,16 +46,16 @@ def find_model(name: str | os.PathLike | None) -> Path:
         return folder
     if folder.exists() or str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise InputError(f"{name}: no such model folder, and not a Hugging Face id such as amphion/TaDiCodec")
-    return fetch(str(name))
+    return fetch(str(name), hub_files)
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, hub_files: Sequence[str]) -> Path:
     """Download (or find in the cache) a published model by its id; only called when the user named one."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(name, allow_patterns=list(hub_files)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{name}: cannot be fetched from the hub and is not in its cache ({reason})") from error
@@ -122,9 +125,15 @@ def content_hash(module: nn.Module, prefixes: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
+class Described(Protocol):
+    """A configuration of any kind of model."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
 def save_model(
     folder: Path,
-    config: CodecConfig,
+    config: Described,
     weights: dict[str, dict[str, Tensor]],
     *,
     tokenizer: Path | None = None,

@@ -13,10 +13,10 @@ ALLOWED = {
     "audio": {"audio"} | FOUNDATION,
     "text": {"text"} | FOUNDATION,
     "model": {"model"} | FOUNDATION,
-    "data": {"data", "audio", "text", "model", "codec", "checkpoint"} | FOUNDATION,
-    "train": {"train", "data", "audio", "text", "model", "codec", "checkpoint"} | FOUNDATION,
+    "data": {"data", "audio", "text", "model", "codec", "checkpoint", "tts", "waves"} | FOUNDATION,
+    "train": {"train", "data", "audio", "text", "model", "codec", "checkpoint", "tts"} | FOUNDATION,
 }
-OPTIONAL = {"torchaudio", "encodec", "librosa", "jiwer", "tensorboard"}
+OPTIONAL = {"torchaudio", "encodec", "librosa", "jiwer", "tensorboard", "pyarrow"}
 TRAINING_ONLY = {"torch", "numpy", "safetensors", "accelerate", "yaml", "tqdm", "tadicodec"}
 
 

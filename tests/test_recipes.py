@@ -10,9 +10,10 @@ import yaml
 
 from tadicodec.config import CodecConfig
 from tadicodec.data.prepare import prepare_features
-from tadicodec.train.recipe import DataConfig, assemble, checked, read_recipe
+from tadicodec.train.recipe import assemble, checked, data_kind, read_recipe
 from tadicodec.train.schedules import OptimConfig
 from tests.data.test_manifest import write_corpus
+from tests.tts.language import write_language
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml"))
 
@@ -21,6 +22,7 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*/*.yaml"))
 def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
     prepare_features(write_corpus(folder), folder / "features")
+    write_language(folder / "tokens")
     return folder / "features"
 
 
@@ -28,8 +30,10 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "path", [p for p in RECIPES if p.parent.name != "launch"], ids=lambda p: f"{p.parent.name}/{p.name}"
 )
 def test_recipe_builds(path: Path, features: Path) -> None:
-    document = read_recipe(path, [f"data.features={features}"])
-    data = checked(DataConfig, document["data"], "data")
+    spoken = path.parent.name.startswith("tts_")
+    source = f"data.corpus={features.parent / 'tokens'}" if spoken else f"data.features={features}"
+    document = read_recipe(path, [source])
+    data = checked(data_kind(document), document["data"], "data")
     checked(OptimConfig, document["optim"], "optim")
     with torch.device("meta" if document["task"] == "codec" else "cpu"):  # the full codec has 0.46 B parameters
         task, train, valid = assemble(document, data, seed=0)

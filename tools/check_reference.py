@@ -1,7 +1,8 @@
 """Compare this package with what the published code computed: python tools/check_reference.py FOLDER
 
-FOLDER is a model in the published layout with an expected.safetensors. Prints one line a tensor (name, maximum absolute
-error) and exits 1 when indices differ, an error exceeds 1e-4 in float32, or a tensor could not be computed.
+FOLDER is a codec or a masked language model in the published layout with an expected.safetensors. Prints one line a
+tensor (name, maximum absolute error) and exits 1 when indices differ, an error exceeds 1e-4 in float32, or a tensor could
+not be computed.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.vocoder import Vocoder
+from tadicodec.tts.config import MASKED, read_tts_config
+from tadicodec.tts.folder import load_tts
+from tadicodec.tts.masked import Words
 
 TOLERANCE = 1e-4
-GIVEN = ("wav", "text_ids", "flow_xt", "flow_t", "noise", "prompt_frames", "bsq_in")
+GIVEN = ("wav", "text_ids", "flow_xt", "flow_t", "noise", "prompt_frames", "bsq_in", "mgm_x", "mgm_t", "mgm_text_ids")
 
 
 DECODED = r"dec_(\d+)steps_cfg(\d+(?:\.\d+)?)(?:_rescale(\d+(?:\.\d+)?))?"
@@ -44,12 +48,9 @@ def solver_of(name: str) -> SolverConfig | None:
 
 
 class Reference:
-    """Everything expected.safetensors holds, computed by this package from its given tensors."""
+    """Everything a codec's expected.safetensors holds, computed by this package from its given tensors."""
 
     def __init__(self, folder: Path) -> None:
-        for needed in ("config.json", "expected.safetensors"):
-            if not (folder / needed).is_file():
-                raise InputError(f"{folder}: no {needed}; give a model folder with the tensors to compare with")
         config = load_config(folder)
         self.mel = MelSpectrogram(config.mel)
         self.model = Autoencoder(config.autoencoder).eval()
@@ -115,6 +116,40 @@ class Reference:
         return mel[0, held:]
 
 
+class MaskedReference:
+    """The same for a masked language model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.network = load_tts(folder)[1]
+        self.expected = read_tensors(folder / "expected.safetensors")
+
+    def compute(self) -> dict[str, Callable[[], Tensor]]:
+        return {
+            "mgm_hidden": lambda: self.hidden(self.words()),
+            "mgm_hidden_notext": lambda: self.hidden(None),
+            "mgm_logits": lambda: self.network.logits(self.hidden(self.words())),
+        }
+
+    def words(self) -> Words:
+        ids = self.expected["mgm_text_ids"][None]
+        return Words(ids, torch.tensor([ids.shape[1]]))
+
+    def hidden(self, words: Words | None) -> Tensor:
+        return self.network.hidden(self.expected["mgm_x"][None], self.expected["mgm_t"], words)[0]
+
+
+def load_reference(folder: Path) -> Reference | MaskedReference:
+    """Whichever model lies in the folder. Raises InputError."""
+    for needed in ("config.json", "expected.safetensors"):
+        if not (folder / needed).is_file():
+            raise InputError(f"{folder}: no {needed}; give a model folder with the tensors to compare with")
+    try:
+        masked = read_tts_config(folder / "config.json").engine == MASKED
+    except InputError:  # not a language model: load_config says what is wrong with it as a codec
+        masked = False
+    return MaskedReference(folder) if masked else Reference(folder)
+
+
 def error_of(result: Tensor, expected: Tensor) -> float:
     result = result.reshape(expected.shape)
     if expected.is_floating_point():
@@ -124,7 +159,7 @@ def error_of(result: Tensor, expected: Tensor) -> float:
 
 @torch.no_grad()
 def check(folder: Path) -> bool:
-    reference, passed = Reference(folder), True
+    reference, passed = load_reference(folder), True
     computed = reference.compute()
     for name, expected in sorted(reference.expected.items()):
         if name in GIVEN:

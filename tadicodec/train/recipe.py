@@ -59,7 +59,7 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) ->
     document = read_recipe(Path(path), overrides)
     loop = checked(LoopConfig, document.get("loop", {}), "loop")
     optim = checked(OptimConfig, document.get("optim", {}), "optim")
-    data = checked(DataConfig, document.get("data", {}), "data")
+    data = checked(data_kind(document), document.get("data", {}), "data")
     accelerator = Accelerator(mixed_precision=PRECISIONS[document.get("precision", "bf16")])
     task, train, valid = assemble(document, data, loop.seed)
     if document.get("init"):
@@ -69,12 +69,21 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) ->
     return trainer.run(train, valid, batch, progress=progress)
 
 
-def assemble(document: dict[str, Any], data: DataConfig, seed: int) -> tuple[Task, Data, Data]:
+def data_kind(document: dict[str, Any]) -> type:
+    """What the `data` section of a task holds: features for codecs, codes for language models."""
+    if document["task"] not in ("tts_ar", "tts_masked"):
+        return DataConfig
+    from tadicodec.data.token_batches import TokenData
+
+    return TokenData
+
+
+def assemble(document: dict[str, Any], data: Any, seed: int) -> tuple[Task, Data, Data]:
     """The task and its two splits."""
     import torch
 
     torch.manual_seed(seed)  # initial weights
-    kinds = {"codec": build_codec, "vocoder": build_vocoder}
+    kinds = {"codec": build_codec, "vocoder": build_vocoder, "tts_ar": build_tts, "tts_masked": build_tts}
     if document.get("task") not in kinds:
         raise InputError(f"recipe: task must be one of {', '.join(kinds)}")
     return kinds[document["task"]](document, data)
@@ -99,15 +108,24 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data,
     return CodecTask(config, objective), splits[0], splits[1]
 
 
+def build_tts(document: dict[str, Any], data: Any) -> tuple[Task, Data, Data]:
+    from tadicodec.train import token_recipe
+
+    build_task = token_recipe.build_ar if document["task"] == "tts_ar" else token_recipe.build_masked
+    return build_task(document, data, checked)
+
+
 def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTokenizer) -> None:
     """Raises InputError where the text side would break after hours, or never learn."""
     rows = config.autoencoder.text_vocab_size
     if tokenizer.vocab_size > rows:
         raise InputError(f"model: text_vocab_size is {rows}, the tokenizer has {tokenizer.vocab_size} ids; raise it")
-    if config.autoencoder.aligned and objective.ctc_weight == 0 and not objective.decoder_only:
+    if config.autoencoder.aligned and objective.ctc_weight == 0 and objective.part == "all":
         raise InputError("objective: with ctc_weight 0 the aligner would stay untrained; give it a weight such as 0.3")
-    if config.autoencoder.transcriber_layers and objective.transcript_weight == 0 and not objective.decoder_only:
-        raise InputError("objective: with transcript_weight 0 the transcriber would stay untrained; 0.2 is a good weight")
+    if config.autoencoder.transcriber_layers and objective.transcript_weight == 0 and objective.part == "all":
+        raise InputError(
+            "objective: with transcript_weight 0 the transcriber would stay untrained; 0.2 is a good weight"
+        )
 
 
 def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
@@ -156,6 +174,10 @@ def start_from_model(network: nn.Module, name: str | None) -> None:
     from tadicodec.checkpoint import find_model, load_weights, vocoder_file
     from tadicodec.train.codec_task import CodecNetwork
 
+    if hasattr(network, "network"):  # a speech language model: the learner holds it as it is saved
+        if name is None:
+            raise InputError("init: for a language model give a folder or a hub id, not bundled")
+        return load_weights(network.network, find_model(name) / "model.safetensors")
     folder = find_model(name)
     if isinstance(network, CodecNetwork):
         load_weights(network.codec, folder / "model.safetensors")

@@ -1,0 +1,110 @@
+"""Utterances of a token corpus to the tensors a speech language model trains on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tadicodec.config import require_positive
+from tadicodec.data.collate import pad
+from tadicodec.data.shards import TokenCorpus
+from tadicodec.errors import InputError
+from tadicodec.tts.prompt import BYTES, TextReader
+from tadicodec.tts.script import joined
+
+UNKNOWN = -1.0  # start of a character nobody knows
+
+
+@dataclass(frozen=True)
+class TokenData:
+    """The `data` section of a speech language model's recipe."""
+
+    corpus: str = ""  # folder made by `tadicodec tokenize`
+    tokens: int = 2000  # padded tokens a step and process, text and speech together where a model reads both in a row
+    min_tokens: int = 3  # of speech
+    max_tokens: int = 160
+    pair: float = 0.5  # probability that another utterance of the speaker goes before, as a prompt will
+    pair_tokens: int = 48  # the longest such utterance
+    train_split: str = "train"
+    valid_split: str = "valid"
+
+    def __post_init__(self) -> None:
+        require_positive("data", self, "tokens", "min_tokens", "max_tokens", "pair_tokens")
+        if not 0 <= self.pair <= 1:
+            raise InputError(f"recipe: data.pair is {self.pair}; it must be between 0 and 1")
+
+    @property
+    def frames(self) -> int:
+        """The budget of a batch under the name that all data sections share."""
+        return self.tokens
+
+
+@dataclass(frozen=True)
+class Line:
+    """One training sequence: ids [L], codes [T], starts [L] (negative: unknown), prompt tokens at its front."""
+
+    ids: Tensor
+    codes: Tensor
+    starts: Tensor
+    prompt: int = 0
+
+
+class TokenCollator:
+    """Utterances, some behind another one of their speaker -> codes [B, T], lengths [B], text_ids [B, L],
+    text_lengths [B], starts [B, L] (negative: unknown), prompts [B]."""
+
+    def __init__(self, corpus: TokenCorpus, reader: TextReader, style: str, data: TokenData) -> None:
+        self.corpus, self.reader, self.style, self.data = corpus, reader, style, data
+        self.partners: dict[str, list[int]] = defaultdict(list)
+        for index, (speaker, tokens) in enumerate(zip(corpus.speakers, corpus.tokens)):
+            if tokens <= data.pair_tokens:
+                self.partners[speaker].append(index)
+
+    def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
+        draws = torch.rand(2, len(indices), generator=generator, dtype=torch.float64).tolist()
+        lines = [self.line(index, *draw) for index, *draw in zip(indices, *draws)]
+        return {
+            "codes": pad([line.codes for line in lines]),
+            "lengths": torch.tensor([len(line.codes) for line in lines]),
+            "text_ids": pad([line.ids for line in lines]),
+            "text_lengths": torch.tensor([len(line.ids) for line in lines]),
+            "starts": pad([line.starts for line in lines]),
+            "prompts": torch.tensor([line.prompt for line in lines]),
+        }
+
+    def line(self, index: int, chance: float, choice: float) -> Line:
+        """An utterance, behind another of its speaker with the probability of the recipe."""
+        own = self.corpus[index]
+        others = self.partners[own.speaker]
+        if chance >= self.data.pair or not others:
+            return self.single(index)
+        other = others[int(choice * len(others))]
+        if other == index:
+            return self.single(index)
+        if self.style != BYTES:
+            before = self.corpus[other]
+            ids = torch.tensor(self.reader.encode(f"{before.text} {own.text}"), dtype=torch.long)
+            codes = np.concatenate([before.codes, own.codes])
+            return Line(ids, torch.from_numpy(codes), torch.full((len(ids),), UNKNOWN), len(before.codes))
+        first, second = self.single(other), self.single(index)
+        count = len(first.codes)
+        ids, starts = joined((first.ids, first.starts), (second.ids, second.starts), count)
+        if min(float(line.starts.min()) if len(line.ids) else 0.0 for line in (first, second)) < 0:
+            starts = torch.full((len(ids),), UNKNOWN)
+        return Line(ids, torch.cat([first.codes, second.codes]), starts, count)
+
+    def single(self, index: int) -> Line:
+        own = self.corpus[index]
+        ids = torch.tensor(self.reader.encode(own.text), dtype=torch.long)
+        starts = torch.full((len(ids),), UNKNOWN)
+        if self.style == BYTES and own.starts is not None and len(own.starts) == len(ids):
+            starts = torch.from_numpy(own.starts)
+        return Line(ids, torch.from_numpy(own.codes), starts)
+
+    def text_length(self, index: int) -> int:
+        return len(self.reader.encode(self.corpus[index].text))

@@ -1,0 +1,112 @@
+"""Recipes of speech language models: from YAML sections to a task and its token corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tadicodec.data.shards import TokenCorpus
+from tadicodec.data.token_batches import TokenCollator, TokenData
+from tadicodec.errors import InputError
+from tadicodec.train.ar_task import ArObjective, ArTask
+from tadicodec.train.loop import Data
+from tadicodec.train.masked_task import MaskedObjective, MaskedTask
+from tadicodec.train.task import Task
+from tadicodec.tts.autoregressive import ExtendedLM
+from tadicodec.tts.config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config
+from tadicodec.tts.folder import HUB_FILES, build_network, find_model, load_causal_lm
+from tadicodec.tts.prompt import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
+from tadicodec.tts.vocabulary import add_codes, tokenizer_vocabulary
+
+MODEL_KEYS = {
+    "name",
+    "text",
+    "tokenizer_folder",
+    "codec",
+    "pretrained",
+    "codebook_size",
+    "model",
+    "sampling",
+    "decoding",
+}
+Check = Callable[[type, dict[str, Any], str], Any]
+
+
+def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
+    config = read_config(document["model"], MASKED)
+    reader = load_reader(config.text, Path(document["model"].get("tokenizer_folder", "")))
+    if reader.vocab_size > config.shape.phone_vocab_size:
+        raise InputError(f"model: phone_vocab_size is below the tokenizer's {reader.vocab_size} ids; raise it")
+    objective = checked(MaskedObjective, document.get("objective", {}), "objective")
+    train, valid, codec = splits(data, reader, config.text, config.shape.cond_codebook_size, in_a_row=False)
+    config = replace(config, codec=config.codec or codec)
+    return MaskedTask(config, build_network(config), objective), train, valid
+
+
+def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
+    objective = checked(ArObjective, document.get("objective", {}), "objective")
+    if "pretrained" in document["model"]:
+        return build_extended(document["model"], data, objective)
+    config = read_config(document["model"], AR)
+    reader = load_reader(config.text, Path())
+    train, valid, codec = splits(data, reader, config.text, config.shape.codebook_size, in_a_row=True)
+    config = replace(config, codec=config.codec or codec)
+    return ArTask(config, build_network(config), objective), train, valid
+
+
+def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjective) -> tuple[Task, Data, Data]:
+    """A text model from a folder or hub id, its vocabulary extended by the codes."""
+    size = model.get("codebook_size", 16384)
+    if not isinstance(size, int) or size < 2 or size & (size - 1):
+        raise InputError("model: codebook_size is a power of two")
+    folder = find_model(str(model["pretrained"]), HUB_FILES)
+    tokenizer = load_tokenizer(folder)
+    add_codes(tokenizer, size)
+    lm = load_causal_lm(folder, torch.float32)
+    lm.resize_token_embeddings(max(len(tokenizer), lm.get_input_embeddings().num_embeddings))
+    known = {key: model[key] for key in ("name", "text", "codec", "sampling", "decoding") if key in model}
+    config = parse_tts_config({"model_type": lm.config.model_type, HF_SECTION: known})
+    if config.text == BYTES:
+        raise InputError("model: a pretrained language model reads chat messages; text is qwen or phi")
+    reader = ChatReader(tokenizer, config.text)
+    train, valid, codec = splits(data, reader, config.text, size, in_a_row=True)
+    config = replace(config, codec=config.codec or codec)
+    return ArTask(config, ExtendedLM(lm, tokenizer_vocabulary(tokenizer)), objective, tokenizer), train, valid
+
+
+def read_config(model: dict[str, Any], engine: str) -> TtsConfig:
+    """The `model` section: what config.json of an exported model will hold."""
+    unknown = set(model) - MODEL_KEYS
+    if unknown:
+        raise InputError(f"recipe: model has no {min(unknown)!r}; it has {', '.join(sorted(MODEL_KEYS))}")
+    if not isinstance(model.get("model"), dict):
+        raise InputError("recipe: model.model is missing; it holds the sizes of the network")
+    try:
+        config = parse_tts_config({"text": BYTES, **model, "engine": engine})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"recipe: model is not a configuration of a language model: {error!r}") from error
+    if config.engine != engine or config.shape is None:
+        raise InputError(f"recipe: model.model is not the configuration of this task's engine ({engine})")
+    return config
+
+
+def splits(
+    data: TokenData, reader: TextReader, style: str, codebook_size: int, *, in_a_row: bool
+) -> tuple[Data, Data, str]:
+    """Training and validation, and the hash of the codec that made the codes. in_a_row: text counts in a batch."""
+    found, codecs = [], set()
+    for split in (data.train_split, data.valid_split):
+        corpus = TokenCorpus(data.corpus, split, min_tokens=data.min_tokens, max_tokens=data.max_tokens)
+        if corpus.top_code() >= codebook_size:
+            raise InputError(f"{data.corpus}: holds code {corpus.top_code()}, the model has {codebook_size}")
+        collate = TokenCollator(corpus, reader, style, data)
+        lengths = corpus.tokens
+        if in_a_row:
+            lengths = [tokens + collate.text_length(i) for i, tokens in enumerate(lengths)]
+        found.append(Data(lengths, collate))
+        codecs.add(corpus.codec)
+    return found[0], found[1], codecs.pop()

@@ -1,0 +1,136 @@
+"""Speech as a language: any causal language model of transformers over text and codes.
+
+The order is text, start of audio, codes, end of audio. A model with a duration network gets rotary positions in tokens
+of speech: code k stands at k and every character where it is spoken, so attention finds its text beside it instead of
+having to learn the way there (progress-monitoring positions of VoiceStar, Peng et al. 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tadicodec.errors import InputError
+from tadicodec.tts.codebook import CodeTable
+from tadicodec.tts.duration import Durations
+from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
+
+EMBEDDING = "embed_tokens.weight"
+
+
+@dataclass(frozen=True)
+class ArConfig:
+    """A model of our own layout, built from scratch."""
+
+    transformers: dict[str, Any] = field(default_factory=dict)  # the configuration of a causal LM, with its model_type
+    codebook_size: int = 16384
+    code_features: int = 512  # width of the code vectors' network
+    duration_size: int = 96  # width of the network that says how long text takes
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.transformers, dict) or not isinstance(self.transformers.get("model_type"), str):
+            raise InputError(
+                'config: ar.transformers is a causal LM\'s configuration with its model_type, such as "llama"'
+            )
+        if self.codebook_size < 2 or self.codebook_size & (self.codebook_size - 1):
+            raise InputError("config: ar.codebook_size is a power of two")
+        if min(self.code_features, self.duration_size) < 1:
+            raise InputError("config: ar.code_features and ar.duration_size are positive")
+
+
+def build_lm(values: dict[str, Any], vocabulary: int) -> Any:
+    """A causal LM of transformers with random weights. Raises InputError for a configuration it refuses."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = {key: value for key, value in values.items() if key != "model_type"}
+    special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    fixed = {"vocab_size": vocabulary, "tie_word_embeddings": True, "attn_implementation": "sdpa"}
+    try:
+        config = AutoConfig.for_model(values["model_type"], **{**special, **shape, **fixed})
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"config: transformers cannot build this language model: {reason}") from error
+
+
+class SpeechLM(nn.Module):
+    """A model of our own layout: `lm` holds the blocks and the vectors of bytes, start and end; `codes` computes those
+    of codes from their bits. Input and output vectors are the same."""
+
+    def __init__(self, config: ArConfig) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, byte_vocabulary(config.codebook_size)
+        self.lm = build_lm(config.transformers, BYTE_VALUES + 2).base_model
+        width = self.lm.get_input_embeddings().embedding_dim
+        self.codes = CodeTable(config.codebook_size, width, config.code_features)
+        self.duration = Durations(BYTE_VALUES, config.duration_size)
+
+    def table(self) -> Tensor:
+        """Vectors of the whole vocabulary."""
+        return torch.cat([self.lm.get_input_embeddings().weight, self.codes()])
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, spoken: Tensor, blank: Tensor) -> Tensor:
+        """Logits [n, codes + 1] (the end comes last) of what follows the n places where bool spoken [B, S] holds.
+
+        ids, positions, mask [B, S]; blank bool [B, S]: places whose own vector is hidden from the model.
+        """
+        table = self.table()
+        vectors = F.embedding(ids, table).masked_fill(blank[..., None], 0.0)
+        given = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
+        hidden = self.lm(inputs_embeds=vectors, **given).last_hidden_state[spoken]
+        speech = torch.cat([table[self.vocabulary.codes[0] :], table[self.vocabulary.ends[0]][None]])
+        return F.linear(hidden, speech.to(hidden.dtype))
+
+    @torch.no_grad()
+    def expanded(self) -> Any:
+        """The same model with a plain table, as transformers generates with."""
+        lm = build_lm(self.config.transformers, self.vocabulary.size)
+        lm.base_model.load_state_dict(self.lm.state_dict() | {EMBEDDING: self.table()})
+        lm.tie_weights()
+        return lm.to(self.table().device, self.table().dtype).eval().requires_grad_(False)
+
+
+class ExtendedLM(nn.Module):
+    """A causal LM of transformers whose tables were extended by codes: pretrained folders and the published models."""
+
+    def __init__(self, lm: Any, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.lm, self.vocabulary = lm, vocabulary
+        tied = getattr(lm, "_tied_weights_keys", None) if lm.config.tie_word_embeddings else None
+        self.tied = dict(tied) if isinstance(tied, dict) else {}
+        self.register_state_dict_post_hook(drop_tied)  # files hold every tensor once
+        self.register_load_state_dict_pre_hook(fill_tied)
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, spoken: Tensor, blank: Tensor) -> Tensor:
+        """As SpeechLM; hidden places are not attended to, because every model embeds in its own way."""
+        logits = self.lm(input_ids=ids, attention_mask=mask & ~blank, position_ids=positions, use_cache=False).logits
+        columns = torch.tensor([*self.vocabulary.codes, self.vocabulary.ends[0]], device=ids.device)
+        return logits[spoken][:, columns]
+
+    def expanded(self) -> Any:
+        return self.lm
+
+
+def drop_tied(module: ExtendedLM, tensors: dict[str, Tensor], prefix: str, _: Any) -> None:
+    for name in module.tied:
+        tensors.pop(f"{prefix}lm.{name}", None)
+
+
+def fill_tied(module: ExtendedLM, tensors: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    for name, source in module.tied.items():
+        if f"{prefix}lm.{source}" in tensors:
+            tensors.setdefault(f"{prefix}lm.{name}", tensors[f"{prefix}lm.{source}"])
+
+
+def lay_out(vocabulary: Vocabulary, text: Tensor, codes: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One utterance as the model reads it, without its end: text [L], codes [T] -> ids [L + 1 + T] and their positions,
+    in tokens of speech where starts [L] are given, counted from 0 where not."""
+    entries = torch.tensor(vocabulary.codes)[codes]
+    ids = torch.cat([text, torch.tensor([vocabulary.start]), entries])
+    if starts is None:
+        return ids, torch.arange(len(ids))
+    return ids, torch.cat([starts.float(), torch.arange(-1, len(codes)).float()])

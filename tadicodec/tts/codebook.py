@@ -1,0 +1,27 @@
+"""Vectors for codes, computed from their bits: a corpus of hours holds each of 16,384 codes a few dozen times, too few
+to learn a vector for each, while every bit is seen in every token. It also keeps small models small."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tadicodec.model.quantizer import from_codes
+
+
+class CodeTable(nn.Module):
+    """Bits -> Linear -> GELU -> Linear: a function of all bits together, not a sum over them."""
+
+    def __init__(self, codes: int, size: int, features: int) -> None:
+        super().__init__()
+        bits = codes.bit_length() - 1
+        corners = from_codes(torch.arange(codes), bits) * bits**0.5  # +1 and -1
+        self.register_buffer("corners", corners, persistent=False)
+        self.inner = nn.Linear(bits, features)
+        self.outer = nn.Linear(features, size)
+
+    def forward(self, codes: Tensor | None = None) -> Tensor:
+        """codes [...] -> vectors [..., size]; None: of all codes, [codes, size]."""
+        corners = self.corners if codes is None else F.embedding(codes, self.corners)
+        return self.outer(F.gelu(self.inner(corners)))

@@ -1,0 +1,89 @@
+"""The two ways from a text and a prompt to codes, behind one method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tadicodec.errors import InputError
+from tadicodec.speech import Prompt
+from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM
+from tadicodec.tts.config import TtsConfig
+from tadicodec.tts.duration import Durations
+from tadicodec.tts.folder import load_tts
+from tadicodec.tts.generation import generate_codes
+from tadicodec.tts.mask_sampler import sample_masked
+from tadicodec.tts.masked import MaskedNetwork, Words
+from tadicodec.tts.prompt import TextReader, load_reader
+from tadicodec.tts.script import Script, chat_script, timed_script
+
+Write = Callable[[str, Prompt, int | None], Script]
+
+
+class Engine(Protocol):
+    config: TtsConfig
+    codebook_size: int
+
+    def script(self, text: str, prompt: Prompt, tokens: int | None = None) -> Script:
+        """What will be said and for how long; `tokens` sets the length."""
+
+    def sample(self, script: Script, prompt: Prompt, generator: torch.Generator) -> Tensor:
+        """New codes [T], without the prompt's."""
+
+
+class MaskedEngine:
+    def __init__(self, config: TtsConfig, network: MaskedNetwork, reader: TextReader) -> None:
+        self.config, self.network, self.reader = config, network, reader
+        self.codebook_size = network.config.cond_codebook_size
+        if reader.vocab_size > network.config.phone_vocab_size:
+            raise InputError("the tokenizer has more entries than the model's phone_vocab_size: not its tokenizer")
+
+    def script(self, text: str, prompt: Prompt, tokens: int | None = None) -> Script:
+        durations: Durations | None = getattr(self.network, "duration", None)
+        return write(self.reader, durations, " ", text, prompt, tokens)
+
+    def sample(self, script: Script, prompt: Prompt, generator: torch.Generator) -> Tensor:
+        device = self.network.mask_emb.weight.device
+        times = None if script.starts is None else script.starts[None].to(device)
+        words = Words(script.ids[None].to(device), torch.tensor([len(script.ids)], device=device), times)
+        return sample_masked(self.network, prompt.codes, script.tokens, words, self.config.sampling, generator)
+
+
+class ArEngine:
+    def __init__(self, config: TtsConfig, network: SpeechLM | ExtendedLM, reader: TextReader) -> None:
+        self.config, self.reader = config, reader
+        self.vocabulary, self.lm = network.vocabulary, network.expanded()
+        self.durations: Durations | None = getattr(network, "duration", None)
+        self.codebook_size = len(self.vocabulary.codes)
+
+    def script(self, text: str, prompt: Prompt, tokens: int | None = None) -> Script:
+        return write(self.reader, self.durations, "", text, prompt, tokens)
+
+    def sample(self, script: Script, prompt: Prompt, generator: torch.Generator) -> Tensor:
+        return generate_codes(self.lm, self.vocabulary, script, prompt.codes, self.config.sampling, generator)
+
+
+def write(
+    reader: TextReader, durations: Durations | None, glue: str, text: str, prompt: Prompt, tokens: int | None
+) -> Script:
+    """glue: what published models of a kind have between the prompt's text and the new one."""
+    if durations is not None:
+        return timed_script(durations, reader.encode(text), reader.encode(prompt.text), len(prompt.codes), tokens)
+    ids = reader.encode(glue.join(part for part in (prompt.text, text) if part))
+    return chat_script(ids, text, prompt.text, len(prompt.codes), tokens)
+
+
+def load_engine(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Engine:
+    """The engine of a folder. Raises InputError."""
+    config, network = load_tts(folder, dtype)
+    reader = load_reader(config.text, folder)
+    return engine_of(config, network.to(device), reader)
+
+
+def engine_of(config: TtsConfig, network: torch.nn.Module, reader: TextReader) -> Engine:
+    kind = MaskedEngine if isinstance(network, MaskedNetwork) else ArEngine
+    return kind(config, network, reader)

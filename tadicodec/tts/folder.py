@@ -1,0 +1,127 @@
+"""Folders of speech language models: finding, loading (strictly) and saving."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tadicodec.checkpoint import find_model, load_weights, save_model, to_dtype
+from tadicodec.errors import InputError
+from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
+from tadicodec.tts.config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
+from tadicodec.tts.masked import MaskedNetwork
+from tadicodec.tts.prompt import load_tokenizer
+from tadicodec.tts.vocabulary import tokenizer_vocabulary
+
+HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+
+
+def find_tts_model(name: str | os.PathLike | None, engine: str | None) -> Path:
+    """Folder of a model: None is the bundled one of an engine, else a folder or a Hugging Face id.
+
+    Raises:
+        InputError: no such model.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise InputError(f"engine {engine!r}: there are {' and '.join(ENGINES)}")
+    if name is not None:
+        return find_model(name, HUB_FILES)
+    folder = Path(str(files("tadicodec"))) / "assets" / f"tts_{engine or default_engine()}"
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"no {engine or default_engine()} model is bundled; give one with --tts-model (a folder or id)"
+        )
+    return folder
+
+
+def default_engine() -> str:
+    """The engine whose words are understood best (recipes/ have the figures)."""
+    return MASKED
+
+
+def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfig, nn.Module]:
+    """Configuration and network (MaskedNetwork, SpeechLM or ExtendedLM) of a folder, in evaluation mode.
+
+    Raises:
+        InputError: files that do not fit together.
+    """
+    config = read_tts_config(folder / "config.json")
+    if config.shape is None:
+        return config, load_transformers(folder, dtype)
+    network = build_network(config)
+    load_weights(network, folder / "model.safetensors")
+    return config, network.to(dtype).eval().requires_grad_(False)
+
+
+def build_network(config: TtsConfig) -> nn.Module:
+    """A network of our own layout or the published masked model's, with random weights."""
+    if isinstance(config.shape, ArConfig):
+        return SpeechLM(config.shape)
+    return MaskedNetwork(config.shape)
+
+
+def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
+    """A causal LM whose tokenizer names codes, as the published ones are. Runs no code of the folder."""
+    tokenizer = load_tokenizer(folder)
+    lm = load_causal_lm(folder, dtype)
+    vocabulary = tokenizer_vocabulary(tokenizer)
+    rows = lm.get_input_embeddings().num_embeddings
+    if vocabulary.size > rows:
+        raise InputError(f"{folder}: the tokenizer has ids up to {vocabulary.size - 1}, the model {rows} rows")
+    return ExtendedLM(lm.eval().requires_grad_(False), vocabulary)
+
+
+def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
+    """Weights must be safetensors and complete. Raises InputError."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        lm, found = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{folder}: no causal language model transformers can load ({reason})") from error
+    lacking = sorted(found["missing_keys"]) + sorted(found["unexpected_keys"])
+    if lacking:
+        raise InputError(f"{folder}: {lacking[0]} is missing from the weights or not part of the model")
+    return lm
+
+
+def save_tts(
+    folder: Path, config: TtsConfig, network: nn.Module, *, dtype: torch.dtype | None = None, overwrite: bool = False
+) -> None:
+    """Write config.json and model.safetensors of our own layout.
+
+    Raises:
+        InputError: the folder exists (without overwrite) or cannot be written.
+    """
+    tensors = to_dtype(network.state_dict(), dtype or torch.float32)
+    save_model(folder, config, {"model.safetensors": tensors}, overwrite=overwrite)
+
+
+def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) -> None:
+    """Write a causal LM with its tokenizer in transformers' layout, replacing what the same run wrote before."""
+    folder = Path(folder).resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        ours = config.to_dict()
+        setattr(lm.config, HF_SECTION, {key: ours[key] for key in ("codec", "text", "name", "sampling", "decoding")})
+        lm.save_pretrained(str(draft))
+        tokenizer.save_pretrained(str(draft))
+        draft.chmod(0o755)
+        old = draft.with_name(draft.name + ".old")
+        if folder.exists():
+            folder.rename(old)
+        draft.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

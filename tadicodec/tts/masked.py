@@ -1,0 +1,146 @@
+"""The masked generative model: a bidirectional network that fills in codes, given text and the prompt's codes.
+
+Module names are those of the published checkpoint, so its tensors load by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.config import require_positive
+from tadicodec.errors import InputError
+from tadicodec.model.decoder import time_embedding
+from tadicodec.model.lengths import valid
+from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
+from tadicodec.tts.codebook import CodeTable
+from tadicodec.tts.duration import Durations
+from tadicodec.tts.laid_text import LaidText
+
+
+@dataclass(frozen=True)
+class MaskedConfig:
+    """Defaults are the published full size."""
+
+    hidden_size: int = 1280
+    num_layers: int = 16
+    num_heads: int = 16
+    intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
+    cond_codebook_size: int = 16384
+    phone_vocab_size: int = 32100  # text tokens; the published name
+    code_features: int = 0  # ours; width of the code vectors' network, 0: one free vector a code, as published
+    text_layers: int = 0  # ours; blocks that read the text before it is laid on the codes, 0: text stands before them
+    text_size: int = 128  # ours; width of those blocks
+    duration_size: int = 0  # ours; width of the network that says how long text takes, 0: none
+
+    def __post_init__(self) -> None:
+        sizes = ("hidden_size", "num_layers", "num_heads", "cond_codebook_size", "phone_vocab_size", "text_size")
+        require_positive("mgm", self, *sizes)
+        if min(self.intermediate_size, self.code_features, self.text_layers, self.duration_size) < 0:
+            raise InputError("config: mgm sizes are 0 or more")
+        if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
+            raise InputError("config: mgm hidden_size must be an even multiple of num_heads")
+        if self.cond_codebook_size & (self.cond_codebook_size - 1):
+            raise InputError("config: mgm cond_codebook_size is a power of two")
+        if self.text_layers and not self.duration_size:
+            raise InputError(
+                "config: mgm text_layers lays text where it is spoken; give it a duration_size to know where"
+            )
+
+    @property
+    def ffn_size(self) -> int:
+        return self.intermediate_size or 4 * self.hidden_size
+
+
+class Estimator(nn.Module):
+    """The codec decoder's blocks (time sets every norm's gain) over text and codes."""
+
+    def __init__(self, config: MaskedConfig) -> None:
+        super().__init__()
+        self.head_size = config.hidden_size // config.num_heads
+        block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size, timed=True)
+        self.layers = nn.ModuleList(Block(block) for _ in range(config.num_layers))
+        self.norm = TimedRMSNorm(config.hidden_size)
+        self.diff_step_mlp = mlp(config.hidden_size)
+        if not config.text_layers:
+            self.cond_mlp = mlp(config.hidden_size)
+
+    def forward(self, x: Tensor, time: Tensor, text: Tensor | None, mask: Tensor | None, positions: Tensor) -> Tensor:
+        """x [B, T, H], time [B], text [B, L, H] stands before it (None: nothing does), mask [B, 1, 1, L + T],
+        positions [B or 1, L + T] -> [B, T, H]."""
+        size = x.shape[1]
+        if text is not None:
+            x = torch.cat([self.cond_mlp(text), x], dim=1)
+        embedded = self.diff_step_mlp(time_embedding(time, x.shape[-1]).to(x.dtype))
+        rotary = rotary_tables(positions, self.head_size)
+        for layer in self.layers:
+            x = layer(x, rotary, mask, embedded)
+        return self.norm(x[:, -size:], embedded)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A batch's text for the masked model. ids [B, L], lengths [B], times [B, L] (where text is laid): the token
+    at which each character begins."""
+
+    ids: Tensor
+    lengths: Tensor
+    times: Tensor | None = None
+
+
+class MaskedNetwork(nn.Module):
+    def __init__(self, config: MaskedConfig) -> None:
+        super().__init__()
+        self.config = config
+        size, codes = config.hidden_size, config.cond_codebook_size
+        self.mask_emb = nn.Embedding(1, size)
+        if config.code_features:
+            self.cond_emb = CodeTable(codes, size, config.code_features)
+            self.to_logit = CodeTable(codes, size + 1, config.code_features)  # a vector and a bias for each code
+        else:
+            self.cond_emb = nn.Embedding(codes, size)
+            self.to_logit = nn.Linear(size, codes)
+        if config.text_layers:
+            self.text = LaidText(config.phone_vocab_size, config.text_size, config.text_layers, size)
+        else:
+            self.phone_emb = nn.Embedding(config.phone_vocab_size, size)
+        self.diff_estimator = Estimator(config)
+        if config.duration_size:
+            self.duration = Durations(config.phone_vocab_size, config.duration_size)
+
+    def embed(self, codes: Tensor, masked: Tensor) -> Tensor:
+        """codes [B, T], masked bool [B, T] -> [B, T, H], the mask's vector where masked."""
+        return torch.where(masked[..., None], self.mask_emb.weight[0], self.cond_emb(codes))
+
+    def hidden(self, x: Tensor, time: Tensor, words: Words | None, lengths: Tensor | None = None) -> Tensor:
+        """x [B, T, H] embedded codes, time [B], lengths [B] tokens (None: no padding) -> [B, T, H]."""
+        text = None
+        if words is not None and self.config.text_layers:
+            x = x + self.text(words.ids, words.lengths, words.times, x.shape[1])
+        elif words is not None:
+            text = self.phone_emb(words.ids)
+        letters = 0 if text is None else text.shape[1]
+        steps = torch.arange(x.shape[1], device=x.device)[None]
+        positions, masks = [steps], [self.filled(lengths, x)]
+        if text is not None:  # an item's codes follow its own text, whatever the padding between
+            positions = [
+                torch.arange(letters, device=x.device)[None].expand(len(x), -1),
+                steps + words.lengths[:, None],
+            ]
+            masks.insert(0, valid(words.lengths, letters))
+        mask = None if lengths is None else key_mask(torch.cat(masks, dim=1))
+        return self.diff_estimator(x, time, text, mask, torch.cat(positions, dim=1))
+
+    @staticmethod
+    def filled(lengths: Tensor | None, x: Tensor) -> Tensor:
+        whole = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
+        return valid(whole, x.shape[1])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., H] -> [..., codes]."""
+        if not self.config.code_features:
+            return self.to_logit(hidden)
+        table = self.to_logit()
+        return nn.functional.linear(hidden, table[:, :-1].to(hidden.dtype), table[:, -1].to(hidden.dtype))

@@ -1,0 +1,56 @@
+"""What a speech language model reads before it speaks: plain bytes (ours), or a chat message (the published models)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from tadicodec.errors import InputError
+from tadicodec.text.tokens import ByteTokenizer
+
+SYSTEM = "You are a powerful AI assistant for speech understanding and generation."
+REQUEST = "Please speak the following text out loud: {}"
+CHATS = {  # as the published models were trained, letter for letter
+    "qwen": "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
+    "phi": "<|system|>\n{}<|end|>\n<|user|>\n{}<|end|>\n<|assistant|>",
+}
+BYTES = "bytes"
+TEXTS = (BYTES, *CHATS)
+
+
+class TextReader(Protocol):
+    """Text to the ids a model reads."""
+
+    vocab_size: int
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+def chat(text: str, style: str) -> str:
+    """The whole prompt string up to where the assistant begins to speak."""
+    return CHATS[style].format(SYSTEM, REQUEST.format(text))
+
+
+class ChatReader:
+    """A chat message through the tokenizer beside the weights."""
+
+    def __init__(self, tokenizer: Any, style: str) -> None:
+        self.tokenizer, self.style, self.vocab_size = tokenizer, style, len(tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(chat(text, self.style))
+
+
+def load_reader(style: str, folder: Path) -> TextReader:
+    """ "bytes", or the chat style whose tokenizer lies in `folder`. Raises InputError."""
+    return ByteTokenizer() if style == BYTES else ChatReader(load_tokenizer(folder), style)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The transformers tokenizer of a folder, without running any code it holds. Raises InputError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: no tokenizer transformers can load ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,66 @@
+"""What is to be said and when: the prompt's text, the new text, and where each character stands on the time axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tadicodec.tts.duration import LEAST, Durations, by_bytes, speaking_rate, to_starts
+from tadicodec.tts.prompt import BYTES
+
+USUAL = 0.42  # tokens a byte of English read aloud, 15 letters a second; only where a prompt says nothing better
+SPACE = 0x20
+
+
+@dataclass(frozen=True)
+class Script:
+    """ids [L]; starts [L], the token at which each begins, the prompt's first (None: the model does not ask); tokens of
+    the new speech; fixed: the caller chose them."""
+
+    ids: Tensor
+    starts: Tensor | None
+    tokens: int
+    fixed: bool = False
+
+
+def chat_script(ids: list[int], text: str, prompt_text: str, prompt_tokens: int, tokens: int | None) -> Script:
+    """For models that read a message and are told no times."""
+    length = tokens or by_bytes(text, prompt_text, prompt_tokens, USUAL)
+    return Script(torch.tensor(ids), None, length, tokens is not None)
+
+
+@torch.inference_mode()
+def timed_script(
+    durations: Durations, text: list[int], prompt_text: list[int], prompt_tokens: int, tokens: int | None
+) -> Script:
+    """Byte ids of both texts, spoken one after the other at the prompt's rate."""
+    new = predict(durations, text)
+    if not prompt_text:
+        length = tokens or max(round(float(new.sum())), LEAST)
+        starts = prompt_tokens + to_starts(new, length)
+        return Script(torch.tensor(text), starts, length, tokens is not None)
+    old = predict(durations, prompt_text)
+    length = tokens or max(round(float(new.sum()) * speaking_rate(old, prompt_tokens)), LEAST)
+    ids, starts = joined(
+        (torch.tensor(prompt_text), to_starts(old, prompt_tokens)),
+        (torch.tensor(text), to_starts(new, length)),
+        prompt_tokens,
+    )
+    return Script(ids, starts, length, tokens is not None)
+
+
+def predict(durations: Durations, ids: list[int]) -> Tensor:
+    device = durations.out.weight.device
+    return durations(torch.tensor([ids], device=device), torch.tensor([len(ids)], device=device))[0].cpu()
+
+
+def joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], tokens: int) -> tuple[Tensor, Tensor]:
+    """(ids, starts) of two utterances said in a row, a space between them; the first one takes `tokens`."""
+    ids = torch.cat([first[0], torch.tensor([SPACE]), second[0]])
+    return ids, torch.cat([first[1], torch.tensor([float(tokens)]), second[1] + tokens])
+
+
+def reads_bytes(style: str) -> bool:
+    return style == BYTES

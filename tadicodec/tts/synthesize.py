@@ -1,0 +1,183 @@
+"""Text to speech in a prompt's voice. Follow `Speaker.speak` down: sentences, script, codes, wave."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from tadicodec.codec import Codec
+from tadicodec.errors import InputError
+from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
+from tadicodec.text.numbers import say
+from tadicodec.tts.engines import Engine, load_engine
+from tadicodec.tts.folder import find_tts_model
+from tadicodec.tts.prompt import BYTES
+from tadicodec.tts.script import USUAL, Script
+from tadicodec.tts.sentences import split_sentences
+from tadicodec.waves import Wave
+
+LONGEST_SENTENCE = 12.0  # seconds; speech language models are trained on sentences
+QUIET = 1e-3  # a prompt whose loudest sample is below this holds no voice
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose; None is the model's own."""
+
+    seconds: float | None = None  # of the whole text
+    steps: int | None = None  # of the codec's decoder
+    guidance: float | None = None
+
+
+class Speaker:
+    """A speech language model and the codec whose codes it speaks."""
+
+    def __init__(self, codec: Codec, engine: Engine) -> None:
+        self.codec, self.engine = codec, engine
+        made_for, size = engine.config.codec, codec.config.autoencoder.codebook_size
+        if made_for and made_for != codec.weights:
+            raise InputError(
+                f"this model speaks the codes of codec {made_for}, not of {codec.name!r} ({codec.weights})"
+            )
+        if engine.codebook_size != size:
+            raise InputError(f"this model speaks {engine.codebook_size} codes, the codec {codec.name!r} has {size}")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike | None = None,
+        *,
+        engine: str | None = None,
+        codec: Codec | str | os.PathLike | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Speaker:
+        """The bundled model of an engine ("ar" or "masked"; None: the better one), or a folder, or a Hugging Face id
+        such as "amphion/TaDiCodec-TTS-MGM". codec: the codec itself, or what `Codec.from_pretrained` takes.
+
+        Raises:
+            InputError: no such model, or one that speaks another codec's codes.
+        """
+        folder = find_tts_model(name, engine)
+        if not isinstance(codec, Codec):
+            codec = Codec.from_pretrained(codec, device, dtype)
+        return cls(codec, load_engine(folder, codec.device, dtype))
+
+    def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
+        """A voice from a few seconds of speech [N] and what is said in them; None: the codec's own transcript.
+
+        Raises:
+            InputError: silent, too short or too long, or no text where the codec has no transcriber.
+        """
+        if float(torch.as_tensor(wave).abs().max()) < QUIET:
+            raise InputError("the prompt is silent; give a few seconds of speech")
+        prompt = self.codec.prompt(wave, sample_rate, text or "")
+        if text is not None:
+            return prompt
+        transcribe = getattr(self.codec, "transcribe", None)
+        if transcribe is None:
+            raise InputError("this codec cannot transcribe the prompt; say what it says with --prompt-text (text=...)")
+        return replace(prompt, text=heard(self.codec, wave, sample_rate))
+
+    def speak(
+        self,
+        text: str,
+        prompt: Prompt,
+        options: Options = Options(),
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Any text to a wave [N] at 24 kHz. generator: None is seed 0.
+
+        Raises:
+            InputError: nothing to say, or a prompt or a length that cannot be.
+        """
+        return torch.cat(list(self.stream(text, prompt, options, generator)))
+
+    def stream(
+        self,
+        text: str,
+        prompt: Prompt,
+        options: Options = Options(),
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """As `speak`, sentence by sentence: the first wave is there after the first sentence."""
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        for speech in self.codes(text, prompt, options, generator):
+            yield self.decode(speech, prompt, options, generator)
+
+    def codes(
+        self, text: str, prompt: Prompt, options: Options = Options(), generator: torch.Generator | None = None
+    ) -> Iterator[Speech]:
+        """The language model's part alone: one Speech a sentence."""
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        if (
+            not len(prompt.codes)
+            or not 0 <= int(prompt.codes.min()) <= int(prompt.codes.max()) < self.engine.codebook_size
+        ):
+            raise InputError("this speaker prompt is not of this model; make it again with speaker.prompt")
+        for sentence, script in self.plan(text, prompt, options):
+            codes = self.engine.sample(script, prompt, generator)[None]
+            length = torch.tensor([codes.shape[1]])
+            made = {"model": self.codec.name, "weights": self.codec.weights}
+            yield Speech(codes, length, length * SAMPLES_PER_TOKEN, (sentence,), **made)
+
+    def plan(self, text: str, prompt: Prompt, options: Options) -> list[tuple[str, Script]]:
+        """Sentences and how they are to be said; a length chosen for the whole text is shared out among them."""
+        if self.engine.config.text == BYTES:
+            text = say(text)  # numbers and abbreviations as they are said, so that their length counts
+        sentences = split_sentences(text, self.longest(prompt))
+        scripts = [self.engine.script(sentence, prompt) for sentence in sentences]
+        most = self.codec.piece_tokens()
+        if options.seconds is None:
+            lengths = [most if script.tokens > most else None for script in scripts]
+        else:
+            lengths = shares(self.tokens(options.seconds), [script.tokens for script in scripts])
+            if max(lengths) > most:
+                limit = most / self.codec.token_rate
+                raise InputError(
+                    f"{options.seconds} s makes a sentence longer than {limit:.0f} s; shorten it or split the text"
+                )
+        return [
+            (one, script if length is None else self.engine.script(one, prompt, length))
+            for one, script, length in zip(sentences, scripts, lengths)
+        ]
+
+    def longest(self, prompt: Prompt) -> int:
+        """UTF-8 bytes a sentence may have, for the decoder's sake and its own."""
+        seconds = min(LONGEST_SENTENCE, 0.8 * self.codec.piece_tokens() / self.codec.token_rate)
+        spoken = int(seconds * self.codec.token_rate / USUAL)
+        room = self.codec.config.inference.max_text_tokens - len(prompt.text.encode()) - 1
+        if room < 8:
+            raise InputError("the prompt's text leaves no room for another; give a shorter prompt")
+        return min(spoken, room)
+
+    def tokens(self, seconds: float) -> int:
+        if not 0 < seconds < 3600:
+            raise InputError(f"{seconds} s: the length is above 0 and below an hour")
+        return max(round(seconds * self.codec.token_rate), 1)
+
+    def decode(self, speech: Speech, prompt: Prompt, options: Options, generator: torch.Generator) -> Tensor:
+        """One sentence's codes to its wave [N]."""
+        own = self.engine.config.decoding
+        steps = own.steps if options.steps is None else options.steps
+        guidance = own.guidance if options.guidance is None else options.guidance
+        return self.codec.decode(speech, prompt, steps, guidance, generator)[0]
+
+
+def heard(codec: Codec, wave: Wave, sample_rate: int) -> str:
+    """The codec's own transcript of a prompt. Raises InputError when it hears no words."""
+    text = codec.transcribe(wave, sample_rate)
+    if not text.strip():
+        raise InputError("no words were recognised in the prompt; say what it says with --prompt-text (text=...)")
+    return text
+
+
+def shares(total: int, usual: list[int]) -> list[int]:
+    """`total` tokens shared out in proportion to the usual lengths, at least one each."""
+    ends = [round(total * end / sum(usual)) for end in accumulate(usual, initial=0)]
+    return [max(b - a, 1) for a, b in zip(ends, ends[1:])]
