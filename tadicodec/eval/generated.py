@@ -25,17 +25,22 @@ class Generated:
         self.files = {case.id: find_wave(self.folder, case.id) for case in cases}
         if not any(self.files.values()):
             raise InputError(f"{self.folder} holds none of the {len(cases)} waves, such as {cases[0].id}.wav")
+        self.fingerprint = fingerprint(self.files)
 
     def rows(self) -> list[Row]:
         return [GeneratedRow(self.folder, self.files)]
 
     def settings(self) -> dict[str, Any]:
-        """Names, sizes and times of the files: a wave made again is another wave."""
-        digest = hashlib.sha256()
-        for name, path in sorted(self.files.items()):
-            status = path.stat() if path else None
-            digest.update(repr((name, status and (status.st_size, status.st_mtime_ns))).encode())
-        return {"generated": self.folder.name, "generated_files": digest.hexdigest()[:16]}
+        return {"generated": self.folder.name, "generated_files": self.fingerprint}
+
+
+def fingerprint(files: dict[str, Path | None]) -> str:
+    """Of names, sizes and times: a wave made again is another wave."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        status = path.stat() if path else None
+        digest.update(repr((name, status and (status.st_size, status.st_mtime_ns))).encode())
+    return digest.hexdigest()[:16]
 
 
 class GeneratedRow:

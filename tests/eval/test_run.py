@@ -98,7 +98,8 @@ def test_out_of_memory_is_not_a_result(evaluation):
     evaluation.rows[1].instead = {"u3": MemoryError()}
     with pytest.raises(MemoryError):
         finish(evaluation)
-    assert evaluation.rows[1].instead.clear() is None and len(finish(evaluation)) == 12
+    evaluation.rows[1].instead = {}
+    assert not any(result.failure for result in finish(evaluation))
 
 
 def test_a_run_that_was_stopped_goes_on_and_scores_nothing_twice(evaluation):

@@ -4,7 +4,7 @@ import soundfile
 
 from tadicodec.errors import InputError
 from tadicodec.eval.cases import read_cases
-from tadicodec.eval.reconstruct import CONDITIONS
+from tadicodec.eval.reconstruct import CONDITIONS, has_transcriber
 from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems import Setup, load_system
 from tadicodec.saved_prompt import prompt_to_bytes
@@ -20,7 +20,7 @@ def rows_of(system):
 
 def test_reconstruct_offers_what_there_is(manifest, codec):
     system = load_system("reconstruct", setup(manifest, codec))
-    expected = [CONDITIONS[name] for name in CONDITIONS if name != "own" or hasattr(codec, "transcribe")]
+    expected = [CONDITIONS[name] for name in CONDITIONS if name != "own" or has_transcriber(codec)]
     assert [row.name for row in system.rows()] == ["vocoder only", *expected]
     assert [row.name for row in system.rows() if row.prompted] == ["text and prompt"]
     few = load_system("reconstruct", setup(manifest, codec, conditions=("none", "text")))
@@ -34,11 +34,12 @@ def test_reconstruct_refuses_what_there_is_not(manifest, codec, tmp_path):
     meta.write_text("x|words|p.wav|Say this.\n")
     with pytest.raises(InputError, match="no recordings to reconstruct"):
         load_system("reconstruct", setup(meta, codec))
-    soundfile.write(tmp_path / "a.wav", np.ones(9000) * 0.1, 24000)
-    (tmp_path / "a.txt").write_text("word")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.ones(9000) * 0.1, 24000)
+    (folder / "a.txt").write_text("word")
     with pytest.raises(InputError, match="names no prompts"):
-        load_system("reconstruct", setup(tmp_path, codec, conditions=("prompt",)))
-    meta.unlink()
+        load_system("reconstruct", setup(folder, codec, conditions=("prompt",)))
 
 
 def test_reconstruct_repeats_and_counts_bits(manifest, codec):
