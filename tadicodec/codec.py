@@ -169,7 +169,7 @@ class Codec:
 
         def counted() -> Iterator[np.ndarray]:
             nonlocal samples
-            for block in blocks:
+            for block in filter(len, blocks):
                 samples += len(block)
                 yield to_samples(block, self.sample_rate, self.sample_rate)
 

@@ -15,7 +15,7 @@ from tadicodec.cli.pipes import binary_input
 from tadicodec.cli.speech import decode_items
 from tadicodec.cli.summary import Receipt, Tally
 from tadicodec.cli.transcripts import one_text
-from tadicodec.cli.waves import write_wave
+from tadicodec.cli.waves import write_blocks
 from tadicodec.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,17 +102,21 @@ class Decoder:
 
     def write(self, job: Job, result: tuple[Iterable[np.ndarray], TokenFile]) -> Receipt:
         waves, file = result
-        write_wave(job, waves, file.header.samples, self.codec.sample_rate, self.overwrite)
+        write_blocks(job, waves, file.header.samples, self.codec.sample_rate, self.overwrite)
         return Receipt(file.header.samples / self.codec.sample_rate, file.header.codes, file.size)
 
     def relay(self, job: Job) -> Receipt:
         """Pipe to pipe: sound goes out while later codes are still to come. Raises InputError."""
+        from tadicodec.container import ContainerError
         from tadicodec.token_stream import TokenStream
 
-        tokens = TokenStream(binary_input())
-        header = tokens.header
-        self.check(job.name, header)
-        write_wave(job, self.waves(tokens), header.samples, self.codec.sample_rate, self.overwrite)
+        try:
+            tokens = TokenStream(binary_input())
+            header = tokens.header
+            self.check(job.name, header)
+            write_blocks(job, self.waves(tokens), header.samples, self.codec.sample_rate, self.overwrite)
+        except ContainerError as error:
+            raise type(error)(f"{job.name}: {error}") from None
         return Receipt(header.samples / self.codec.sample_rate, header.codes, tokens.size)
 
     def waves(self, tokens: TokenStream) -> Iterator[np.ndarray]:

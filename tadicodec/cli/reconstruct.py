@@ -13,7 +13,7 @@ from tadicodec.cli.paths import Job, pair
 from tadicodec.cli.speech import decode_items, encode_jobs
 from tadicodec.cli.summary import Receipt, Tally
 from tadicodec.cli.transcripts import one_text, sidecar_text
-from tadicodec.cli.waves import seconds_of, write_wave
+from tadicodec.cli.waves import seconds_of, write_blocks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,5 +62,5 @@ class Reconstructor:
         from tadicodec.container import to_bytes
 
         waves, speech = result
-        write_wave(job, waves, int(speech.samples[0]), self.codec.sample_rate, self.overwrite)
+        write_blocks(job, waves, int(speech.samples[0]), self.codec.sample_rate, self.overwrite)
         return Receipt(float(speech.seconds[0]), int(speech.lengths[0]), len(to_bytes(speech, self.prompt)))

@@ -42,7 +42,12 @@ def is_long(job: Job) -> bool:
     return job.source is None or seconds_of(job) > LONG
 
 
-def write_wave(job: Job, blocks: Iterable[np.ndarray], samples: int, sample_rate: int, overwrite: bool) -> None:
+def write_wave(job: Job, wave: np.ndarray, sample_rate: int, overwrite: bool) -> None:
+    """Write wave [N] to a job's output. Raises InputError."""
+    write_blocks(job, [wave], len(wave), sample_rate, overwrite)
+
+
+def write_blocks(job: Job, blocks: Iterable[np.ndarray], samples: int, sample_rate: int, overwrite: bool) -> None:
     """Write blocks [n], `samples` in all, to a job's output as they come. Raises InputError."""
     from tadicodec.audio.blocks import send_wave_blocks, write_wave_blocks
 

@@ -167,7 +167,8 @@ def test_a_full_disk(refused, tokens, tmp_path, monkeypatch, command):
     def fill(target, data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
-    monkeypatch.setattr("tadicodec.outputs.replace", fill)
+    writer = "tadicodec.outputs.replace" if command == "encode" else "tadicodec.audio.blocks.put"
+    monkeypatch.setattr(writer, fill)
     source = tokens if command == "decode" else tmp_path / "good.wav"
     target = tmp_path / ("out.tdc" if command == "encode" else "out.wav")
     refused("No space left", command, source, target)

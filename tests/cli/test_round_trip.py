@@ -104,6 +104,46 @@ def test_pipes(cli, encoded, tiny_model, tmp_path):
     assert json.loads(result.err)["tokens"] == 5
 
 
+def test_a_pipe_gives_sound_while_codes_arrive(cli, make_wave, tiny_model, tmp_path, monkeypatch):
+    wave = make_wave("long.wav", seconds=4.0)
+    assert cli("encode", wave, tmp_path / "long.tdc", "--model", tiny_model).code == 0
+    data, log = (tmp_path / "long.tdc").read_bytes(), []
+
+    class Line(io.BytesIO):
+        def read1(self, size=-1):
+            return self.read(1)
+
+    class Out(io.BytesIO):
+        def write(self, part):
+            log.append((len(data) - line.tell(), len(part)))
+            return super().write(part)
+
+    line, out = Line(data), Out()
+    monkeypatch.setattr("tadicodec.cli.decode.binary_input", lambda: line)
+    monkeypatch.setattr("tadicodec.cli.waves.binary_output", lambda: out)
+    assert cli("decode", "-", "-", "--model", tiny_model).code == 0
+    missing, first = log[1]  # what follows the WAV header
+    assert first > 24000 / 2 and missing > 25  # bytes of codes, 7 for 4 of them, not read yet
+    assert soundfile.info(io.BytesIO(out.getvalue())).frames == samples_at_24k(wave)
+    result = cli("decode", tmp_path / "long.tdc", tmp_path / "chunked.wav", "--model", tiny_model, "--chunk", "1.44")
+    assert result.code == 0 and (tmp_path / "chunked.wav").read_bytes() == out.getvalue()
+
+
+def test_long_files_are_taken_in_blocks(cli, make_wave, tiny_model, tmp_path, monkeypatch):
+    """The codes and the sound of a file do not depend on whether it was held in memory."""
+    make_wave("in/long.wav", seconds=14.0, rate=16000)
+    make_wave("in/short.wav", seconds=0.5)
+    commands = (("encode", ".tdc"), ("reconstruct", ".wav"))
+    for command, _ in commands:
+        assert cli(command, tmp_path / "in", tmp_path / f"{command}-whole", "--model", tiny_model).code == 0
+    monkeypatch.setattr("tadicodec.cli.waves.LONG", 1.0)
+    for command, extension in commands:
+        assert cli(command, tmp_path / "in", tmp_path / f"{command}-blocks", "--model", tiny_model).code == 0
+        for name in ("long", "short"):
+            one, other = (tmp_path / f"{command}-{kind}" / f"{name}{extension}" for kind in ("whole", "blocks"))
+            assert one.read_bytes() == other.read_bytes()
+
+
 def test_text_option_file_and_none(cli, encoded, tiny_model, tmp_path):
     wave, _ = encoded
     (tmp_path / "other.txt").write_text("three")
