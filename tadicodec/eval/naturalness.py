@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Utmos22:
 
     def __call__(self, wave16k: np.ndarray) -> float:
         with torch.inference_mode():
-            return float(self.net(torch.from_numpy(check_audible(wave16k))[None].to(self.device)))
+            return finite(float(self.net(torch.from_numpy(check_audible(wave16k))[None].to(self.device))))
 
 
 class DistillMos:
@@ -72,7 +73,7 @@ class DistillMos:
 
     def __call__(self, wave16k: np.ndarray) -> float:
         with torch.inference_mode():
-            return float(self.net(torch.from_numpy(check_audible(wave16k))[None].to(self.device)).mean())
+            return finite(float(self.net(torch.from_numpy(check_audible(wave16k))[None].to(self.device)).mean()))
 
 
 class DnsMos:
@@ -87,7 +88,13 @@ class DnsMos:
         self.name = f"DNSMOS P.808 (speechmos {version('speechmos')})"
 
     def __call__(self, wave16k: np.ndarray) -> float:
-        return float(self.run(np.clip(check_audible(wave16k), -1, 1), SAMPLE_RATE)["p808_mos"])
+        return finite(float(self.run(np.clip(check_audible(wave16k), -1, 1), SAMPLE_RATE)["p808_mos"]))
+
+
+def finite(score: float) -> float:
+    if not math.isfinite(score):
+        raise InputError("the estimator gave no finite score for this wave")
+    return score
 
 
 @contextmanager

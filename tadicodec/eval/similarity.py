@@ -113,5 +113,7 @@ class CamPlus:
 
 
 def unit(embedding: torch.Tensor) -> np.ndarray:
-    """[E] -> unit vector [E] float32."""
+    """[E] -> unit vector [E] float32. Raises InputError when the model gave none."""
+    if not embedding.isfinite().all():
+        raise InputError("the speaker model gave no finite embedding of this wave")
     return torch.nn.functional.normalize(embedding.float(), dim=0).cpu().numpy()

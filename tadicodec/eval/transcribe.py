@@ -54,7 +54,7 @@ class TransformersWhisper:
         except (OSError, ValueError) as error:
             raise InputError(f"{name}: lacks Whisper's tokenizer or its feature extractor") from error
         # The English-only models (whisper-base.en) refuse to be told a language.
-        multilingual = self.model.generation_config.is_multilingual
+        multilingual = hasattr(self.model.generation_config, "lang_to_id")
         self.told = {"language": "en", "task": "transcribe"} if multilingual else {}
         self.name = f"{Path(name).name if local(name) else name} (transformers, float32, greedy)"
 
