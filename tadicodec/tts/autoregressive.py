@@ -44,6 +44,7 @@ class ArConfig:
 
 def build_lm(values: dict[str, Any], vocabulary: int) -> Any:
     """A causal LM of transformers with random weights. Raises InputError for a configuration it refuses."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     shape = {key: value for key, value in values.items() if key != "model_type"}
@@ -52,8 +53,8 @@ def build_lm(values: dict[str, Any], vocabulary: int) -> Any:
     try:
         config = AutoConfig.for_model(values["model_type"], **{**special, **shape, **fixed})
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    except (ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (StrictDataclassError, ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"config: transformers cannot build this language model: {reason}") from error
 
 

@@ -85,6 +85,7 @@ def ar_model(codes: int = CODES, codec: str = "", **changes: Any) -> dict[str, A
         "intermediate_size": 96,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
+        "num_key_value_heads": 2,
         **changes,
     }
     shape = {"codebook_size": codes, "code_features": 32, "duration_size": 32, "transformers": lm}
