@@ -41,10 +41,11 @@ def sample_masked(
     device = network.mask_emb.weight.device
     codes = torch.zeros(tokens, dtype=torch.long)
     masked = torch.ones(tokens, dtype=torch.bool)
+    output = network.output()
     for step in range(sampling.steps):
         time, last = 1 - step / sampling.steps, step == sampling.steps - 1
         hidden = guided(network, prompt.to(device), codes.to(device), masked.to(device), words, time, sampling)
-        logits = keep_likely(network.logits(hidden).float().cpu(), sampling.share)
+        logits = keep_likely(network.logits(hidden, output).float().cpu(), sampling.share)
         drawn = logits.argmax(-1) if last else draw(logits, sampling.temperature * time, generator)
         codes = torch.where(masked, drawn, codes)
         sure = logits.softmax(-1).gather(-1, drawn[:, None])[:, 0] + sampling.noise * time * gumbel(drawn, generator)

@@ -138,9 +138,14 @@ class MaskedNetwork(nn.Module):
         whole = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
         return valid(whole, x.shape[1])
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[..., H] -> [..., codes]."""
+    def output(self) -> tuple[Tensor, Tensor]:
+        """What makes logits of hidden states: weight [codes, H] and bias [codes]. Does not change while sampling."""
         if not self.config.code_features:
-            return self.to_logit(hidden)
+            return self.to_logit.weight, self.to_logit.bias
         table = self.to_logit()
-        return nn.functional.linear(hidden, table[:, :-1].to(hidden.dtype), table[:, -1].to(hidden.dtype))
+        return table[:, :-1], table[:, -1]
+
+    def logits(self, hidden: Tensor, output: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """[..., H] -> [..., codes]."""
+        weight, bias = self.output() if output is None else output
+        return nn.functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype))
