@@ -6,7 +6,14 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from tadicodec.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tadicodec.eval.transcribe import Transcriber
 
 
 def spoken_words(text: str) -> str:
@@ -46,11 +53,13 @@ def unread(out: Path, lines: Sequence[dict], splits: Collection[str]) -> list[di
 def check(out: Path, lines: Sequence[dict], splits: Collection[str], cache: Path) -> None:
     """Transcribe what OUT/asr.jsonl does not know; append id, hypothesis, word error rate. Resumable."""
     import soundfile
-    from speech_models import Whisper, to_16k
+    from speech_models import to_16k, whisper_folder
+
+    from tadicodec.eval.transcribe import load_transcriber
 
     todo = unread(out, lines, splits)
     print(f"{len(todo)} utterances to read", file=sys.stderr, flush=True)
-    whisper = Whisper(cache) if todo else None
+    whisper = load_transcriber(str(whisper_folder(cache)), threads=1) if todo else None
     with (out / "asr.jsonl").open("a", encoding="utf-8") as record:
         for line in todo:
             wave, rate = soundfile.read(out / line["audio"], dtype="float32")
@@ -58,8 +67,11 @@ def check(out: Path, lines: Sequence[dict], splits: Collection[str], cache: Path
             record.flush()
 
 
-def read(whisper: Any, line: dict, wave16k: Any) -> dict:
+def read(whisper: Transcriber, line: dict, wave16k: np.ndarray) -> dict:
     """One line of asr.jsonl."""
-    hypothesis = whisper(wave16k)
+    try:
+        hypothesis = whisper(wave16k)
+    except InputError:  # nothing to hear: every word is missing
+        hypothesis = ""
     edits, words = word_errors(line["text"], hypothesis)
     return {"id": line["id"], "hypothesis": hypothesis, "wer": round(edits / max(words, 1), 4)}

