@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ METHODS = ("glm", "lr_qat", "l4q", "teacher_intervention", "zero_qat", "roste")
 
 @dataclass(frozen=True)
 class QuantConfig:
-    """The one description that `prepare` and `convert` follow. Layers are named as in the network, * matches anything."""
+    """The one description that `prepare` and `convert` follow. Names are the network's, * matches anything."""
 
     method: str = "glm"
     bits: int = 8
@@ -44,6 +44,8 @@ class QuantConfig:
                 raise InputError(f"quantization: {name} is one of {', '.join(values)}, not {getattr(self, name)!r}")
         if self.rank < 1 or self.loftq < 0 or self.alpha < 0:
             raise InputError("quantization: rank is 1 or more, loftq and alpha are 0 or more")
+        if self.learn_offset and self.scale != "float32":
+            raise InputError("quantization: learn_offset needs scale: float32, which can hold an offset as trained")
         if self.other_bits and not 2 <= self.other_bits <= 8:
             raise InputError(f"quantization: other_bits are 2 to 8, or 0 for none, not {self.other_bits}")
 
@@ -147,8 +149,8 @@ def read_quant_recipe(path: Path | str) -> dict[str, dict[str, Any]]:
     sections = ("quantization", "vocoder", "tuning")
     if not isinstance(document, dict) or set(document) - set(sections):
         raise InputError(f"{path}: a quantization recipe has the sections {', '.join(sections)}")
-    return {name: document.get(name) or {} for name in sections}
-
-
-def as_document(config: QuantConfig) -> dict[str, Any]:
-    return asdict(config)
+    found = {name: document.get(name) or {} for name in sections}
+    for name, section in found.items():
+        if not isinstance(section, dict):
+            raise InputError(f"{path}: {name} is a section with keys and values, not {section!r}")
+    return found

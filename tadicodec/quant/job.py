@@ -52,7 +52,7 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
     """A quantized copy of a codec.
 
     Raises:
-        InputError: the codec is quantized already, the method trains and there are no features, or a layer does not fit.
+        InputError: the codec is quantized already, a layer does not fit, or the method trains and has no features.
     """
     if codec.config.quantization:
         raise InputError("this model is quantized already; start from the float model")

@@ -8,14 +8,23 @@ from torch import Tensor, nn
 from tadicodec.errors import InputError
 from tadicodec.quant.config import QuantConfig
 from tadicodec.quant.glm import GLMLinear, round_linear
+from tadicodec.quant.l4q import L4QLinear
 from tadicodec.quant.layout import linear_layers, replace
+from tadicodec.quant.lr_qat import LRQATLinear
 from tadicodec.quant.packed import Format
+from tadicodec.quant.roste import RoSTELinear
+from tadicodec.quant.ternary import TernaryLinear
 from tadicodec.quant.trained import TrainedLinear
+from tadicodec.quant.zero_qat import ZeroQATLinear
 
-
-def method_layer(method: str) -> type[TrainedLinear]:
-    """The layer that a method trains."""
-    return {"glm": GLMLinear}[method]
+LAYERS: dict[str, type[TrainedLinear]] = {
+    "glm": GLMLinear,
+    "lr_qat": LRQATLinear,
+    "l4q": L4QLinear,
+    "teacher_intervention": TernaryLinear,
+    "zero_qat": ZeroQATLinear,
+    "roste": RoSTELinear,
+}
 
 
 def prepare(
@@ -37,15 +46,19 @@ def prepare(
         raise InputError(f"quantization: the network has no Linear layer named {' or '.join(config.layers)}")
     for name in taken:
         config.format.groups(layers[name].in_features, name)
-    model.requires_grad_(False)
     others = Format(config.other_bits or 8, scale=config.scale)
-    kind = method_layer(config.method)
+    kind = LAYERS[config.method]
     for name, layer in layers.items():
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)
-            replace(model, name, kind.make(layer, config, own, generator))
+            made = kind.make(layer, config, own, generator)
+            replace(model, name, made if kind.trains(name, config) else made.pack())
         elif config.rounds(name):
             replace(model, name, round_linear(layer, others))
+    model.requires_grad_(False)
+    for layer in each_trained(model):
+        for parameter in (*layer.weights(), *layer.scales()):
+            parameter.requires_grad_()
     return model
 
 

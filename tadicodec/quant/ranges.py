@@ -5,6 +5,8 @@ Every rule takes groups [..., G, g] and gives scale [..., G, 1] (and zero, where
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,8 +34,8 @@ def three_sigma(groups: Tensor, grid: Grid) -> Tensor:
 
 
 def min_max(low: Tensor, high: Tensor, grid: Grid, clip: float = 1.0, *, floor: bool = False) -> tuple[Tensor, Tensor]:
-    """Scale and zero of an unsigned grid over [low, high]: s = c (max - min) / (2^b - 1), z = -min / s rounded (ZeroQAT)
-    or rounded down (RoSTE)."""
+    """Scale and zero of an unsigned grid over [low, high]: s = c (max - min) / (2^b - 1), z = -min / s to the nearest
+    integer (ZeroQAT) or the one below (RoSTE)."""
     scale = (clip * (high - low) / grid.highest).clamp(min=LEAST)
     zero = -low / scale
     return scale, zero.floor() if floor else zero.round()
@@ -61,7 +63,7 @@ def rounded(groups: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> T
     return from_levels(to_levels(groups, scale, zero, grid), scale, zero)
 
 
-def best_share(groups: Tensor, power: float, candidate) -> Tensor:  # noqa: ANN001
+def best_share(groups: Tensor, power: float, candidate: Callable[[float], Tensor]) -> Tensor:
     best = torch.ones_like(groups[..., :1])
     least = torch.full_like(best, torch.inf)
     for share in SHRINK.tolist():

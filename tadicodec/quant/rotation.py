@@ -28,7 +28,7 @@ def random_signs(size: int, generator: torch.Generator) -> Tensor:
 
 
 def rotate(values: Tensor, signs: Tensor) -> Tensor:
-    """R x for R = H diag(signs), along the last dimension. The rows of a weight turn with its input: W x = (W R') R x."""
+    """R x for R = H diag(signs), along the last dimension. A weight's rows turn with its input: W x = (W R') R x."""
     return hadamard(values * signs.to(values.dtype))
 
 

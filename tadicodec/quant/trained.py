@@ -15,9 +15,6 @@ from tadicodec.quant.packed import Format, Integers, PackedLinear
 class TrainedLinear(nn.Module):
     """Replaces a Linear layer between `prepare` and `convert`. A method says how its weight is made."""
 
-    signs: Tensor | None = None
-    smooth: Tensor | None = None
-
     def __init__(self, linear: nn.Linear, config: QuantConfig) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
@@ -30,6 +27,11 @@ class TrainedLinear(nn.Module):
     ) -> TrainedLinear:
         """From a layer and, for methods that need them, some of its inputs [n, i]."""
         raise NotImplementedError
+
+    @classmethod
+    def trains(cls, name: str, config: QuantConfig) -> bool:
+        """Whether a layer of this name learns at all."""
+        return True
 
     def weight(self) -> Tensor:
         """The rounded weight [o, i], differentiable."""
@@ -56,7 +58,11 @@ class TrainedLinear(nn.Module):
     @torch.no_grad()
     def pack(self) -> PackedLinear:
         """The layer that takes this one's place for good."""
-        return PackedLinear.of(self.integers(), self.bias, self.stored_format(), signs=self.signs, smooth=self.smooth)
+        return PackedLinear.of(self.integers(), self.bias, self.stored_format(), **self.input_tensors())
+
+    def input_tensors(self) -> dict[str, Tensor | None]:
+        """What the packed layer needs to prepare its input: `signs`, `smooth`."""
+        return {}
 
     def stored_format(self) -> Format:
         return self.form

@@ -1,0 +1,83 @@
+"""RoSTE (Wei et al. 2025): train at 4 bits with a rotation before a quantizer only where it lowers the error.
+
+Q_x(R x) Q_w(W R')': weights per row (or group) and activations per token on min-max grids of which `clip` is kept.
+Gradients pass straight through both quantizers in the rotated space, even where values are clipped; ranges count as
+constant. Latent weights stay unrotated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.errors import InputError
+from tadicodec.quant.config import QuantConfig
+from tadicodec.quant.grid import split, to_levels, weight_grid
+from tadicodec.quant.packed import Format, Integers
+from tadicodec.quant.ranges import ends, min_max
+from tadicodec.quant.rotation import can_rotate, random_signs, rotate
+from tadicodec.quant.straight import through
+from tadicodec.quant.trained import TrainedLinear
+
+
+class RoSTELinear(TrainedLinear):
+    def __init__(self, linear: nn.Linear, config: QuantConfig, signs: Tensor | None) -> None:
+        super().__init__(linear, config)
+        self.grid = weight_grid(config.bits, config.group, signed=False)
+        self.latent = nn.Parameter(linear.weight.detach().clone())
+        self.register_buffer("signs", signs)
+
+    @classmethod
+    def make(
+        cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
+    ) -> RoSTELinear:
+        """Raises InputError where the choice needs inputs and there are none."""
+        signs = random_signs(linear.in_features, generator)
+        if not can_rotate(linear.in_features) or config.rotation == "none":
+            return cls(linear, config, None)
+        turned = cls(linear, config, signs)
+        if config.rotation == "all":
+            return turned
+        if inputs is None:
+            raise InputError("quantization: choosing rotations needs inputs of every layer; run it on some data")
+        plain = cls(linear, config, None)
+        return turned if turned.error(inputs) < plain.error(inputs) else plain
+
+    @torch.no_grad()
+    def error(self, inputs: Tensor) -> Tensor:
+        """Relative squared error of the rounded weight plus that of the rounded inputs [n, i] (eq. 12; relative, or the
+        larger of the two would decide alone)."""
+        weight, x = self.turned(self.latent), self.turned(inputs)
+        error = (self.weight() - weight).square().sum() / weight.square().sum().clamp(min=1e-12)
+        return error + (self.form.activation(x) - x).square().sum() / x.square().sum().clamp(min=1e-12)
+
+    def turned(self, values: Tensor) -> Tensor:
+        return values if self.signs is None else rotate(values, self.signs)
+
+    def prepare_input(self, x: Tensor) -> Tensor:
+        return self.form.activation(self.turned(x), through_clipped=True)
+
+    def weight(self) -> Tensor:
+        """Of the turned input."""
+        return through(self.turned(self.latent), self.integers().weight())
+
+    @torch.no_grad()
+    def integers(self) -> Integers:
+        groups = split(self.turned(self.latent), self.grid)
+        low, high = (end.clamp(max=0) if i == 0 else end.clamp(min=0) for i, end in enumerate(ends(groups)))
+        scale, _ = min_max(low, high, self.grid, self.form.activation.clip)
+        scale = scale.to(self.form.dtype)
+        zero = (-low / scale.float()).floor()
+        return Integers(to_levels(groups, scale.float(), zero, self.grid).flatten(-2), scale, zero)
+
+    def input_tensors(self) -> dict[str, Tensor | None]:
+        return {"signs": self.signs}
+
+    def stored_format(self) -> Format:
+        return replace(self.form, zero=True, rotated=self.signs is not None)
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        yield self.latent

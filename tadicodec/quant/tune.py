@@ -1,0 +1,94 @@
+"""The short training of methods that train: seeded, deterministic, not resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.quant.config import TuneConfig
+from tadicodec.quant.intervention import Interventions, mode_at
+from tadicodec.quant.prepare import each_trained
+from tadicodec.quant.zero_qat import ZeroQATLinear
+from tadicodec.quant.zeroth import ZerothOrder
+
+Objective = Callable[[], Tensor]  # the loss of one batch with its noise drawn once: twice the same, if nothing moved
+SCALE_SHARE = 50  # scales at a correction's rate diverge
+
+
+def tune(
+    model: nn.Module,
+    objectives: Iterator[Objective],
+    config: TuneConfig,
+    generator: torch.Generator,
+    *,
+    interventions: Interventions | None = None,
+    progress: bool = False,
+) -> list[float]:
+    """Train the rounded layers of a prepared network; returns the loss of every step."""
+    from tqdm import trange
+
+    zeroth = any(isinstance(layer, ZeroQATLinear) for layer in each_trained(model))
+    stepper = Forward(model, config, generator) if zeroth else Backward(model, config, 0, config.steps)
+    intervene = min(config.intervene, config.steps) if interventions is not None else 0
+    if intervene:
+        stepper = Backward(model, config, 0, intervene)
+    losses = []
+    model.train(not zeroth)
+    for step in trange(config.steps, disable=not progress, unit="step"):
+        if interventions is not None:
+            interventions.mode = mode_at(step, intervene, config.mode)
+            if step == intervene and intervene:  # two trainings, as published: fresh moments, a schedule of its own
+                stepper = Backward(model, config, step, config.steps)
+        losses.append(stepper.step(step, next(objectives)))
+    model.eval()
+    return losses
+
+
+class Backward:
+    """AdamW over the layers' parameters, from step `first` to before step `last`."""
+
+    def __init__(self, model: nn.Module, config: TuneConfig, first: int, last: int) -> None:
+        self.config, self.first, self.last = config, first, last
+        layers = each_trained(model)
+        groups = [
+            {"params": [p for layer in layers for p in layer.weights()], "rate": config.lr},
+            {
+                "params": [p for layer in layers for p in layer.scales()],
+                "rate": config.scale_lr or config.lr / SCALE_SHARE,
+                "weight_decay": 0.0,
+            },
+        ]
+        self.parameters = [p for group in groups for p in group["params"]]
+        groups = [group for group in groups if group["params"]]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay)
+
+    def step(self, step: int, objective: Objective) -> float:
+        loss = objective()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * self.share(step)
+        self.optimizer.step()
+        return float(loss)
+
+    def share(self, step: int) -> float:
+        """Of the learning rate: a linear rise, then a linear fall to zero."""
+        length, done = self.last - self.first, step - self.first
+        rising = (done + 1) / max(self.config.warmup * length, 1)
+        falling = (length - done) / max((1 - self.config.warmup) * length, 1)
+        return min(rising, falling, 1.0)
+
+
+class Forward:
+    """ZeroQAT: losses only."""
+
+    def __init__(self, model: nn.Module, config: TuneConfig, generator: torch.Generator) -> None:
+        layers = [layer for layer in each_trained(model) if isinstance(layer, ZeroQATLinear)]
+        groups = [group for layer in layers for group in layer.directions(config)]
+        self.optimizer = ZerothOrder(groups, generator, config.directions)
+
+    def step(self, step: int, objective: Objective) -> float:
+        return self.optimizer.step(objective)

@@ -1,0 +1,128 @@
+"""ZeroQAT (2025): quantization-aware training from losses alone, no backward pass and nothing stored for one.
+
+Learned are the weights, the shares of their ranges that are kept (max sigmoid(g), min sigmoid(g'), as OmniQuant) and a
+smoothing of the input channels, in log space. The shift of the inputs is left out: it is zero for weight-only rounding,
+and no norm here has a place for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.quant.config import QuantConfig, TuneConfig
+from tadicodec.quant.grid import split, to_levels, weight_grid
+from tadicodec.quant.packed import Format, Integers
+from tadicodec.quant.ranges import ends, least_error_share, min_max
+from tadicodec.quant.smoothing import smoothing_scale
+from tadicodec.quant.straight import fake_quantize, round_through, stored
+from tadicodec.quant.trained import TrainedLinear
+from tadicodec.quant.zeroth import Directions
+
+WIDEST = 0.982  # sigmoid(4), OmniQuant's start
+MEAN_SIZE = 0.798  # E |N(0, 1)|
+LOG_STEP = 0.02  # perturbation of range shares and smoothing
+LIGHT = ("*q_proj", "*v_proj")
+
+
+class ZeroQATLinear(TrainedLinear):
+    def __init__(self, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None) -> None:
+        super().__init__(linear, config)
+        self.grid = weight_grid(config.bits, config.group, signed=False)
+        self.variant = config.variant
+        self.latent = nn.Parameter(linear.weight.detach().clone())
+        smoothed = config.activation.bits > 0 and inputs is not None
+        self.log_smooth = nn.Parameter(smoothing_scale(inputs, self.latent.detach()).log()) if smoothed else None
+        share = least_error_share(split(self.smoothed_weight().detach(), self.grid), self.grid).clamp(max=WIDEST)
+        self.low = nn.Parameter(share.logit())
+        self.high = nn.Parameter(share.logit())
+
+    @classmethod
+    def make(
+        cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
+    ) -> ZeroQATLinear:
+        return cls(linear, config, inputs)
+
+    @classmethod
+    def trains(cls, name: str, config: QuantConfig) -> bool:
+        """The light variant packs all but queries and values beforehand."""
+        return config.variant != "light" or any(fnmatchcase(name, pattern) for pattern in LIGHT)
+
+    @property
+    def smooth(self) -> Tensor | None:
+        return None if self.log_smooth is None else self.log_smooth.exp()
+
+    def smoothed_weight(self) -> Tensor:
+        return self.latent if self.smooth is None else self.latent * self.smooth
+
+    def prepare_input(self, x: Tensor) -> Tensor:
+        return self.form.activation(x if self.smooth is None else x / self.smooth)
+
+    def range(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Groups [o, G, g] of the smoothed weight, their scale and zero [o, G, 1]."""
+        groups = split(self.smoothed_weight(), self.grid)
+        low, high = ends(groups)
+        low, high = low.clamp(max=0) * self.low.sigmoid(), high.clamp(min=0) * self.high.sigmoid()
+        scale = stored(min_max(low, high, self.grid)[0], self.form.dtype)
+        return groups, scale, round_through(-low / scale)
+
+    def weight(self) -> Tensor:
+        """Of the smoothed input."""
+        groups, scale, zero = self.range()
+        return fake_quantize(groups.flatten(-2), scale, zero, self.grid)
+
+    @torch.no_grad()
+    def integers(self) -> Integers:
+        groups, scale, zero = self.range()
+        return Integers(to_levels(groups, scale, zero, self.grid).flatten(-2), scale.to(self.form.dtype), zero)
+
+    def input_tensors(self) -> dict[str, Tensor | None]:
+        return {"smooth": self.smooth}
+
+    def stored_format(self) -> Format:
+        return replace(self.form, zero=True, smoothed=self.log_smooth is not None)
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        if self.variant != "scales":
+            yield self.latent
+
+    def scales(self) -> Iterator[nn.Parameter]:
+        if self.variant == "light":
+            return
+        yield from (self.low, self.high)
+        if self.log_smooth is not None:
+            yield self.log_smooth
+
+    @torch.no_grad()
+    def directions(self, tune: TuneConfig) -> list[Directions]:
+        """Perturbations of this layer. A weight moves so far that the wanted share of its roundings changes: below one
+        in a hundred the loss stands still, above a third it is another network's. Rates are in the same units."""
+        found = []
+        if weights := tuple(self.weights()):
+            epsilon = self.epsilon(tune.flips)
+            found.append(Directions(weights, epsilon, tune.lr * epsilon**2))
+        if scales := tuple(self.scales()):
+            found.append(Directions(scales, LOG_STEP, tune.lr * LOG_STEP**2))
+        return found
+
+    @torch.no_grad()
+    def epsilon(self, flips: float) -> float:
+        """The perturbation of the weights that changes this share of the integers. It is measured: where a row's ends
+        move, its zero point can, and with it the whole row."""
+        start, before = self.latent.clone(), self.integers().levels
+        noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(0)).to(start)
+        epsilon = flips * float(self.range()[1].mean()) / MEAN_SIZE
+        for _ in range(3):
+            self.latent.copy_(start + epsilon * noise)
+            epsilon *= (flips / max(self.flipped(before), flips / 4)) ** 0.7
+        self.latent.copy_(start)
+        return epsilon
+
+    @torch.no_grad()
+    def flipped(self, before: Tensor) -> float:
+        """Share of the integers [o, i] that differ from `before`."""
+        return float((self.integers().levels != before).float().mean())

@@ -1,0 +1,73 @@
+"""Every method on the tiny codec, end to end: trained, converted, saved, loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tadicodec.codec import Codec
+from tadicodec.data.features import Features
+from tadicodec.data.prepare import prepare_features
+from tadicodec.quant.codec_tuning import Lessons
+from tadicodec.quant.config import METHODS
+from tadicodec.quant.job import Job, quantize_codec, save_quantized
+from tests.conftest import tiny_codec, voice
+from tests.data.test_manifest import write_corpus
+
+SETTINGS = {
+    "lr_qat": {"bits": 4, "group": 16, "rank": 2},
+    "l4q": {"bits": 4, "group": 16, "rank": 2},
+    "teacher_intervention": {"bits": 2, "group": 16, "activation": {"bits": 8, "symmetric": True}},
+    "zero_qat": {"bits": 4, "activation": {"bits": 8}, "variant": "scales"},
+    "roste": {"bits": 4, "activation": {"bits": 4, "clip": 0.95}},
+}
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Features:
+    folder = tmp_path_factory.mktemp("quant")
+    prepare_features(write_corpus(folder), folder / "features")
+    return Features(folder / "features", "train")
+
+
+def job_of(method: str, **tuning: object) -> Job:
+    return Job.from_sections(
+        {
+            "quantization": {"method": method, **SETTINGS[method]},
+            "tuning": {"steps": 3, "intervene": 2, "frames": 200, **tuning},
+        }
+    )
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "glm"])
+def test_method_runs_and_the_result_loads(method: str, features: Features, tmp_path: Path) -> None:
+    codec, job = tiny_codec(), job_of(method)
+    result = quantize_codec(codec, job, features)
+    again = quantize_codec(codec, job, features)
+    for name, value in result.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name  # deterministic
+    save_quantized(result, tmp_path / "q", job)
+    loaded, wave = Codec.from_pretrained(tmp_path / "q"), voice(0.5)
+    speech = result.encode(wave, 24000, "ab")
+    assert torch.equal(loaded.encode(wave, 24000, "ab").codes, speech.codes)
+    torch.testing.assert_close(loaded.decode(speech), result.decode(speech))
+    assert loaded.config.quantization["method"] == method
+
+
+def test_imitation_gets_better_and_is_zero_for_the_teacher(features: Features) -> None:
+    codec, job = tiny_codec(), job_of("lr_qat")
+    generator = torch.Generator().manual_seed(0)
+    lessons = Lessons(codec, codec.model, job, features, generator)
+    objective = next(lessons.objectives())
+    with torch.no_grad():
+        assert float(objective()) == pytest.approx(0, abs=1e-8)
+        assert float(objective()) == float(objective())  # common random numbers
+
+
+def test_own_loss_is_the_same_at_every_call(features: Features) -> None:
+    codec, job = tiny_codec(), job_of("lr_qat", loss="codec")
+    objective = next(Lessons(codec, codec.model, job, features, torch.Generator().manual_seed(0)).objectives())
+    assert float(objective()) == float(objective()) > 0
+    quantize_codec(codec, job, features)
