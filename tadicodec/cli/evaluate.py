@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,11 +132,12 @@ def load_judges(args: argparse.Namespace, device: str) -> Judges:
     from tadicodec.eval.similarity import load_embedder
     from tadicodec.eval.transcribe import load_transcriber
 
-    return Judges(
-        asr=load_transcriber(args.asr, device),
-        sv=load_embedder(args.sv, device) if args.sv else None,
-        mos=load_mos(args.mos, device) if args.mos else None,
-    )
+    with redirect_stdout(sys.stderr):  # some packages announce themselves; --json is for machines
+        return Judges(
+            asr=load_transcriber(args.asr, device),
+            sv=load_embedder(args.sv, device) if args.sv else None,
+            mos=load_mos(args.mos, device) if args.mos else None,
+        )
 
 
 def header(args: argparse.Namespace, evaluation: Evaluation, settings: dict[str, Any], device: str) -> dict[str, str]:

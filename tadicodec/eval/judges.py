@@ -67,7 +67,7 @@ class Judges:
             hypothesis=asked("speech recogniser", self.asr, wave16k),
             sim_prompt=prompt,
             sim_original=original,
-            mos=None if self.mos is None else round(float(asked("opinion model", self.mos, wave16k)), 4),
+            mos=None if self.mos is None else finite("opinion model", asked("opinion model", self.mos, wave16k)),
         )
 
     def likeness(self, mine: np.ndarray, other: Path | None, recordings: Recordings) -> float | None:
@@ -82,7 +82,7 @@ class Judges:
             if len(self.known) >= KEPT:
                 del self.known[next(iter(self.known))]
             self.known[other] = self.sv(wave16k)
-        return round(float(mine @ self.known[other]), 4)
+        return finite("speaker model", mine @ self.known[other])
 
 
 def asked(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> Any:
@@ -93,6 +93,13 @@ def asked(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> 
         if out_of_memory(error):
             raise
         raise InputError(f"{who}: {error}") from error
+
+
+def finite(who: str, score: float) -> float:
+    """A score with four digits. Raises InputError for none."""
+    if not np.isfinite(score):
+        raise InputError(f"{who}: {score}")
+    return round(float(score), 4)
 
 
 def out_of_memory(error: Exception) -> bool:

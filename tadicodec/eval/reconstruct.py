@@ -48,7 +48,7 @@ class Reconstruct:
         solver = codec.solver(setup.steps, setup.guidance)
         self.steps, self.guidance = solver.steps, solver.guidance
         self.encoder = Encoder(codec, setup.recordings)
-        offered = {"own": has_transcriber(codec), "prompt": setup.chosen.prompted}
+        offered = {"own": codec.transcribes, "prompt": setup.chosen.prompted}
         refused = {"own": f"{codec.name} has no transcriber", "prompt": f"{setup.chosen.name} names no prompts"}
         missing = [name for name in asked if not offered.get(name, True)]
         if setup.conditions and missing:
@@ -68,10 +68,6 @@ class Reconstruct:
             "guidance": self.guidance,
             "dtype": str(codec.dtype).removeprefix("torch."),
         }
-
-
-def has_transcriber(codec: Codec) -> bool:
-    return bool(codec.config.autoencoder.transcriber_layers) and hasattr(codec, "transcribe")
 
 
 class Encoder:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tadicodec import __version__
 from tadicodec.eval.results import Result
-from tadicodec.eval.run import AUDIO, WORST, Evaluation, audio_file, badness
+from tadicodec.eval.run import Evaluation, worst
 from tadicodec.eval.summary import RowSummary, summarise
 from tadicodec.outputs import write_bytes
 
@@ -42,20 +42,18 @@ class Report:
 
 
 def make_report(evaluation: Evaluation, results: Sequence[Result], header: dict[str, Any]) -> Report:
-    main, first = evaluation.main.name, evaluation.seeds[0]
-    played = sorted((r for r in results if (r.row, r.seed) == (main, first)), key=badness)[:WORST]
     return Report(
         header=header,
         rows=summarise(results, {row.name: row.kind for row in evaluation.rows}),
-        main=main,
-        worst=played,
+        main=evaluation.main.name,
+        worst=worst(results, evaluation),
         failures=[result for result in results if result.failure is not None],
         results=list(results),
     )
 
 
 def write_report(evaluation: Evaluation, report: Report) -> None:
-    """Write report.json, report.md and report.html, and drop the waves that are no longer among the worst."""
+    """Write report.json, report.md and report.html."""
     from tadicodec.eval.page import page
     from tadicodec.eval.tables import markdown
 
@@ -67,10 +65,6 @@ def write_report(evaluation: Evaluation, report: Report) -> None:
     }
     for name, text in files.items():
         write_bytes(out / name, text.encode("utf-8", errors="replace"), overwrite=True)
-    keep = {audio_file(out, result.key) for result in report.worst}
-    for path in (out / AUDIO).glob("*.mp3"):
-        if path not in keep:
-            path.unlink()
 
 
 def versions() -> dict[str, str]:

@@ -76,11 +76,13 @@ def run(evaluation: Evaluation, file: ResultFile, progress: bool) -> list[Result
     if todo:
         evaluation.judges.check()
     for job in tqdm(todo, unit="wave", disable=not progress, file=sys.stderr, leave=False):
-        file.append(evaluate(job, evaluation, file))
-    return [file.results[job.key] for job in jobs]
+        file.append(evaluate(job, evaluation))
+    results = [file.results[job.key] for job in jobs]
+    keep_worst(results, evaluation)
+    return results
 
 
-def evaluate(job: Job, evaluation: Evaluation, file: ResultFile) -> Result:
+def evaluate(job: Job, evaluation: Evaluation) -> Result:
     """Render and score one utterance; whatever goes wrong on the way is its failure.
 
     Raises:
@@ -89,13 +91,11 @@ def evaluate(job: Job, evaluation: Evaluation, file: ResultFile) -> Result:
     try:
         rendering = job.row.render(job.case, job.seed)
         wave16k = audible(rendering.wave, rendering.sample_rate, "the wave made")
-        result = scored(job, rendering, wave16k, evaluation)
+        return scored(job, rendering, wave16k, evaluation)
     except Exception as error:
         if out_of_memory(error):
             raise
         return failure(job, error)
-    keep_if_bad(job, rendering, result, evaluation, file)
-    return result
 
 
 def scored(job: Job, rendering: Rendering, wave16k: np.ndarray, evaluation: Evaluation) -> Result:
@@ -153,13 +153,23 @@ def badness(result: Result) -> tuple[float, float, str]:
     return -result.seed_tts.rate, -result.whisper.rate, result.id
 
 
-def keep_if_bad(job: Job, rendering: Rendering, result: Result, evaluation: Evaluation, file: ResultFile) -> None:
-    """Keep the wave for the report's players while it is among the worst; better ones cannot become so later."""
-    if job.row is not evaluation.main or job.seed != evaluation.seeds[0]:
-        return
-    others = [r for r in file.results.values() if (r.row, r.seed) == (result.row, result.seed)]
-    if sum(badness(other) < badness(result) for other in others) < WORST:
-        write_bytes(audio_file(evaluation.out, result.key), player_bytes(rendering.wave, rendering.sample_rate), True)
+def worst(results: Sequence[Result], evaluation: Evaluation) -> list[Result]:
+    """The utterances that the report plays: of the main row and the first seed."""
+    main = (evaluation.main.name, evaluation.seeds[0])
+    return sorted((result for result in results if (result.row, result.seed) == main), key=badness)[:WORST]
+
+
+def keep_worst(results: Sequence[Result], evaluation: Evaluation) -> None:
+    """Make the waves of the worst utterances once more, to be heard, and drop those of a run before."""
+    cases = {case.id: case for case in evaluation.chosen.cases}
+    files = {audio_file(evaluation.out, result.key): result for result in worst(results, evaluation)}
+    for path in (evaluation.out / AUDIO).glob("*.mp3"):
+        if path not in files:
+            path.unlink()
+    for path, result in files.items():
+        if result.failure is None and not path.exists():
+            made = evaluation.main.render(cases[result.id], result.seed)
+            write_bytes(path, player_bytes(made.wave, made.sample_rate))
 
 
 def audio_file(out: Path, key: Key) -> Path:

@@ -40,7 +40,7 @@ def test_twice_the_same_figures(evaluate, manifest, tmp_path):  # noqa: F811
     assert first.code == 0 and "| reference text | 3 x 2 | 0 |" in first.text and first.err == ""
     assert evaluate(manifest, two, *options).code == 0
     assert figures(one) == figures(two)
-    assert len(figures(one)["utterances"]) == 3 * (2 + 5 * 2)  # two references once, five conditions twice
+    assert len(figures(one)["utterances"]) == 3 * (2 + 6 * 2)  # two references once, six conditions twice
     header = json.loads((one / "report.json").read_text())["header"]
     assert header["ASR"] == "reader" and header["speaker model"] == "pitch print" and "tiny" in header["system"]
     assert evaluate(manifest, one, *options).code == 0 and figures(one) == figures(two)
@@ -104,7 +104,7 @@ def test_bad_files_are_counted_and_listed(evaluate, tmp_path):
     [
         (["--asr", "a"], "--out"),
         (["--out", "o"], "--asr"),
-        (["--out", "o", "--asr", "a", "--system", "speak"], "invalid choice"),
+        (["--out", "o", "--asr", "a", "--system", "sing"], "invalid choice"),
         (["--out", "o", "--asr", "a", "--seeds", "1,x"], "--seeds"),
         (["--out", "o", "--asr", "a", "--split", ","], "no name given"),
         (["--out", "o", "--asr", "a"], "does not exist"),

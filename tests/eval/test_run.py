@@ -9,7 +9,7 @@ import soundfile
 from tadicodec.eval.cases import read_cases
 from tadicodec.eval.recordings import RecordingRow, Recordings
 from tadicodec.eval.results import open_results
-from tadicodec.eval.run import Evaluation, run
+from tadicodec.eval.run import Evaluation, audio_file, run
 from tadicodec.eval.summary import summarise
 from tadicodec.eval.systems import Rendering, Setup, load_system
 from tests.eval.conftest import RATE, TEXTS
@@ -157,9 +157,8 @@ def test_shuffled_waves_are_wrong_words_by_the_wrong_speaker(evaluation, manifes
 def test_the_worst_are_kept_to_be_heard(evaluation, monkeypatch):
     monkeypatch.setattr("tadicodec.eval.run.WORST", 2)
     waves = {case.id: evaluation.recordings.read(case.audio)[0] for case in evaluation.chosen.cases}
-    evaluation.rows[1].instead = {"u1": waves["u4"], "u2": waves["u5"]}
-    finish(evaluation)
-    from tadicodec.eval.run import audio_file
-
-    kept = {name for name in waves if audio_file(evaluation.out, ("echo", name, 0)).exists()}
-    assert {"u1", "u2"} <= kept
+    for bad, failed in (("u1", "u5"), ("u2", "u3")):
+        evaluation.rows[1].instead = {bad: waves["u4"], failed: ValueError()}
+        finish(evaluation, overwrite=True)
+        kept = {path.name for path in (evaluation.out / "audio").iterdir()}
+        assert kept == {audio_file(evaluation.out, ("echo", bad, 0)).name}  # and the failure, which made no wave

@@ -4,7 +4,7 @@ import soundfile
 
 from tadicodec.errors import InputError
 from tadicodec.eval.cases import read_cases
-from tadicodec.eval.reconstruct import CONDITIONS, has_transcriber
+from tadicodec.eval.reconstruct import CONDITIONS
 from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems import Setup, load_system
 from tadicodec.saved_prompt import prompt_to_bytes
@@ -20,7 +20,7 @@ def rows_of(system):
 
 def test_reconstruct_offers_what_there_is(manifest, codec):
     system = load_system("reconstruct", setup(manifest, codec))
-    expected = [CONDITIONS[name] for name in CONDITIONS if name != "own" or has_transcriber(codec)]
+    expected = [CONDITIONS[name] for name in CONDITIONS if name != "own" or codec.transcribes]
     assert [row.name for row in system.rows()] == ["vocoder only", *expected]
     assert [row.name for row in system.rows() if row.prompted] == ["text and prompt"]
     few = load_system("reconstruct", setup(manifest, codec, conditions=("none", "text")))
