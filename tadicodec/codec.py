@@ -29,7 +29,7 @@ from tadicodec.model.field import run_blocks
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.fused import fuse
 from tadicodec.model.vocoder import Vocoder, lower
-from tadicodec.pieces import Cutter, Piece
+from tadicodec.pieces import Cutter, Script
 from tadicodec.quant.layout import restore
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.streaming import CONTINUE_TOKENS, Stream, Utterance, WaveStream, Window
@@ -427,8 +427,9 @@ class Codec:
     def check_text(self, text: str | None, samples: int) -> None:
         """Raise InputError for a text that could not be decoded with this many samples: it must not be stored."""
         total, longest = -(-samples // SAMPLES_PER_TOKEN), self.piece_tokens()
+        script = Script(text, total)
         for start in range(0, total, longest):
-            self.text_ids(Piece(start, min(start + longest, total), total).words(text), None)
+            self.text_ids(script.between(start, start + longest), None)
 
     def join(self, *texts: str | None) -> str:
         """Texts that follow each other; published models join them without a space."""

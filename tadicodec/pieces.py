@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -12,23 +13,34 @@ IDEOGRAPHS = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # written without space
 WORD = re.compile(rf"[{IDEOGRAPHS}]\s*|[^\s{IDEOGRAPHS}]+\s*")
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Tokens start .. stop of an utterance of `total` tokens (0: the piece is the whole)."""
+class Script:
+    """The words of an utterance and the token at which each begins: first an estimate in proportion to time."""
 
-    start: int
-    stop: int
-    total: int = 0
+    def __init__(self, text: str | None, tokens: int) -> None:
+        self.known = text is not None
+        self.words = WORD.findall(text or "")
+        letters = [0, *accumulate(len(word) for word in self.words)]
+        self.starts = [(a + b) / 2 * tokens / letters[-1] for a, b in zip(letters, letters[1:])]
 
-    def words(self, text: str | None) -> str | None:
-        """The words spoken in this piece, estimated in proportion to time; cuts fall between words."""
-        if text is None or not self.total or self.stop - self.start == self.total:
-            return text
-        words = WORD.findall(text)
-        letters = [0, *accumulate(len(word) for word in words)]
-        first, last = (letters[-1] * place / self.total for place in (self.start, self.stop))
-        middle = [(a + b) / 2 for a, b in zip(letters, letters[1:])]
-        return "".join(word for word, place in zip(words, middle) if first <= place < last).strip()
+    def between(self, start: float, stop: float | None) -> str | None:
+        """Words that begin in tokens start .. stop (None: and later); None for an unknown text."""
+        if not self.known:
+            return None
+        spoken = (start <= place and (stop is None or place < stop) for place in self.starts)
+        return "".join(word for word, said in zip(self.words, spoken) if said).strip()
+
+    def ahead(self, place: float, most: int) -> list[int]:
+        """Indices of the words that begin at `place` or later, up to `most` letters."""
+        first = sum(start < place for start in self.starts)
+        sizes = accumulate(len(word) for word in self.words[first:])
+        return [index for index, size in enumerate(sizes, start=first) if size <= most]
+
+    def begin(self, words: Sequence[int], starts: Sequence[float]) -> None:
+        """Where these words really begin; all later ones come after them."""
+        for index, start in zip(words, starts, strict=True):
+            self.starts[index] = start
+        for index in range(words[-1] + 1 if words else len(self.words), len(self.words)):
+            self.starts[index] = float("inf")
 
 
 @dataclass(frozen=True)

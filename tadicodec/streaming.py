@@ -16,13 +16,17 @@ from torch import Tensor
 
 from tadicodec.decoding import Item, decode_batch, draw
 from tadicodec.errors import InputError
+from tadicodec.model import quantizer
+from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
 from tadicodec.model.flow import SolverConfig
-from tadicodec.pieces import Cutter, Piece
+from tadicodec.pieces import Cutter, Script
 from tadicodec.speech import FRAMES_PER_TOKEN, Prompt
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
+    from tadicodec.model.autoencoder import Autoencoder
 
+MOST_LETTERS = 4.0  # a token; 25 a second
 CONTINUE_TOKENS = 19  # about 3 s of what came before serve as a window's prompt
 BLEND_FRAMES = 8
 FADE = 480  # samples over which waves of two windows are cross-faded, one frame
@@ -74,13 +78,9 @@ class MelStream:
     def __init__(
         self, codec: Codec, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
     ) -> None:
-        self.codec, self.utterance, self.solver, self.generator, self.cutter = (
-            codec,
-            utterance,
-            solver,
-            generator,
-            cutter,
-        )
+        self.codec, self.utterance, self.cutter = codec, utterance, cutter
+        self.solver, self.generator = solver, generator
+        self.script = Script(utterance.text, utterance.tokens)
         bins = codec.config.mel.num_mels
         self.place = 0  # tokens whose mel is final
         self.codes = torch.zeros(0, dtype=torch.long)  # from `place` on
@@ -110,7 +110,12 @@ class MelStream:
         wanted = taken - len(self.noise) // FRAMES_PER_TOKEN
         if wanted > 0:
             self.noise = torch.cat([self.noise, draw(wanted, self.noise.shape[1], self.generator)])
-        prompt, words = self.prompt(), self.words(self.place, self.place + taken)
+        end: int | None = self.place + taken
+        if end == self.utterance.tokens:
+            end = None  # every word left is said in it
+        elif self.codec.config.autoencoder.aligned:
+            self.listen(taken)
+        prompt, words = self.prompt(), self.script.between(self.place, end)
         noise = self.noise[: taken * FRAMES_PER_TOKEN]
         item = Item(self.codes[:taken], noise, self.codec.text_ids(words, prompt), prompt)
         return decode_batch(self.codec.model, [item], self.solver)[0]
@@ -135,13 +140,34 @@ class MelStream:
         given, (codes, mel) = self.utterance.prompt, self.before
         if not len(codes):
             return given
-        words = self.words(self.place - len(codes), self.place) or ""
+        words = self.script.between(self.place - len(codes), self.place) or ""
         if given is None:
             return Prompt(mel, codes, words)
         return Prompt(torch.cat([given.mel, mel]), torch.cat([given.codes, codes]), self.codec.join(given.text, words))
 
-    def words(self, start: int, stop: int) -> str | None:
-        return Piece(start, stop, self.utterance.tokens).words(self.utterance.text)
+    def listen(self, taken: int) -> None:
+        """Find in the codes where the next words are said, as far as `taken` tokens reach."""
+        indices = self.script.ahead(self.place, int(MOST_LETTERS * taken) + 20)
+        words, encode = [self.script.words[index] for index in indices], self.codec.tokenizer.encode
+        ids = encode("".join(words)) if words else []
+        if not ids:
+            return
+        heard = torch.cat([self.before[0], self.codes[:taken]])
+        times = spoken_at(self.codec.model, heard, len(self.before[0]), torch.tensor(ids))
+        first = [len(encode("".join(words[:count]))) for count in range(len(words))]
+        first = [min(letter + (letter > 0), len(ids) - 1) for letter in first]  # behind the space
+        self.script.begin(indices, [self.place + times[letter] for letter in first])
+
+
+def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor) -> list[float]:
+    """Tokens after the first `skip` of codes [T] at which each of text_ids [L] begins; infinity for what comes after
+    them."""
+    device = model.vq_in_linear.bias.device
+    logits = model.aligner(quantizer.from_codes(codes[None].to(device), model.config.vq_emb_dim))
+    logits = logits[:, skip * STEPS_PER_TOKEN :]
+    steps, letters = torch.tensor([logits.shape[1]], device=device), torch.tensor([len(text_ids)], device=device)
+    times = forced_alignment(logits, steps, text_ids[None].to(device), letters, whole=False)[0].cpu()
+    return torch.where(times < logits.shape[1], times / STEPS_PER_TOKEN, torch.inf).tolist()
 
 
 class WaveStream:

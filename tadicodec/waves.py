@@ -49,7 +49,7 @@ def to_samples(wave: Wave, sample_rate: int, target_rate: int) -> np.ndarray:
 
 
 def grouped(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
-    """Items of similar size together: sorted, in groups of at most `most` when padded to their largest (or one item)."""
+    """Items of similar size together: sorted, in groups of at most `most` padded to their largest (or one item)."""
     groups: list[list[T]] = []
     for size, index in sorted((size, index) for index, size in enumerate(sizes)):
         if groups and (len(groups[-1]) + 1) * size <= most:

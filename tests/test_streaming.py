@@ -74,6 +74,33 @@ def test_memory_of_a_stream_is_bounded(codec: Codec) -> None:
     assert max(sizes[40:]) <= max(sizes[:40])
 
 
+def test_windows_get_the_words_that_are_said_in_them(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words are taken from where the aligner hears them, however uneven the speech; each is given once, but for those
+    said behind a cut."""
+    words, place = ["all", "the", "words", "come", "late"], {"all": 20, "the": 21, "words": 22, "come": 30, "late": 36}
+    seen: list[tuple[int, str]] = []
+
+    def spoken(model, codes, skip, ids) -> list[float]:
+        now = stream.mels.place
+        said = bytes(ids.tolist()).decode().split()
+        assert len(codes) - skip <= 9
+        starts = [place[word] - now if place[word] < now + len(codes) - skip else np.inf for word in said]
+        return [start for word, start in zip(said, starts, strict=True) for _ in word + " "][: len(ids)]
+
+    def decode(model, items, solver):
+        seen.append((stream.mels.place, bytes(items[0].text_ids.tolist()).decode()))
+        return [torch.zeros(len(items[0].codes) * 8, 128)]
+
+    monkeypatch.setattr(streaming, "spoken_at", spoken)
+    monkeypatch.setattr(streaming, "decode_batch", decode)
+    stream = codec.receive(Utterance(40, 40 * 3840, " ".join(words), None))
+    list(stream.feed(torch.zeros(40, dtype=torch.long)))
+    for start, text in seen:  # the window's words, after those of the 3 s before it
+        stop = min(start + 9, 40)
+        assert text.split() == [word for word in words if start - 19 <= place[word] < stop]
+    assert len(seen) > 5
+
+
 def flux(wave: Tensor) -> Tensor:
     """Spectral flux of each 5 ms: how much the log spectrum changes."""
     spectrum = torch.stft(wave, 480, 120, window=torch.hann_window(480), return_complex=True).abs().add(1e-3).log()

@@ -15,6 +15,7 @@ from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.flow import SolverConfig, guide
 from tadicodec.model.transformer import Block
+from tadicodec.model.vocoder import Vocoder
 
 
 @contextmanager
@@ -28,6 +29,19 @@ def unfused(module: nn.Module) -> Iterator[None]:
     finally:
         for block, fused in blocks.items():
             block.fused = fused
+
+
+@contextmanager
+def highest(vocoder: Vocoder) -> Iterator[None]:
+    """The vocoder's wide products in float32."""
+    blocks = {block: block.low for block in vocoder.backbone.convnext}
+    for block in blocks:
+        block.low = None
+    try:
+        yield
+    finally:
+        for block, low in blocks.items():
+            block.low = low
 
 
 @torch.no_grad()

@@ -1,5 +1,5 @@
-"""Jobs to codes and codes to waves, for the commands that do either: short items in batches, long ones one at a time and
-never wholly in memory.
+"""Jobs to codes and codes to waves, for the commands that do either: short items in batches, long ones one at a time
+and never wholly in memory.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def encode_jobs(codec: Codec, jobs: Sequence[Job], texts: Sequence[str | None]) 
 def decode_items(
     codec: Codec, items: Sequence[Speech], prompts: Sequence[Prompt | None], sampling: Sampling, chunk: float | None
 ) -> list[Iterable[np.ndarray]]:
-    """Waves in blocks [n], one series an utterance; a long one is decoded while it is taken, in windows of `chunk` seconds
-    or of what the model takes at once. Raises InputError."""
+    """Waves in blocks [n], one series an utterance; a long one is decoded while it is taken, in windows of `chunk`
+    seconds or of what the model takes at once. Raises InputError."""
     most = codec.piece_tokens() if chunk is None else int(chunk * codec.token_rate)
     short = [index for index, item in enumerate(items) if int(item.lengths[0]) <= most]
     waves: dict[int, Iterable[np.ndarray]] = {}

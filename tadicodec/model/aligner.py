@@ -35,12 +35,14 @@ class Aligner(nn.Module):
 
 
 @torch.no_grad()
-def forced_alignment(logits: Tensor, steps: Tensor, text_ids: Tensor, text_lengths: Tensor) -> Tensor:
+def forced_alignment(
+    logits: Tensor, steps: Tensor, text_ids: Tensor, text_lengths: Tensor, *, whole: bool = True
+) -> Tensor:
     """The most probable CTC path through a known text (Viterbi; Graves et al. 2006).
 
     logits [B, S, V + 1] with the blank last, steps [B], text_ids [B, L], text_lengths [B] -> the step [B, L] at which
     each character is first emitted, non-decreasing; `S` behind an item's own text. A text too long for its steps is
-    spread evenly.
+    spread evenly. With `whole` off the speech may end before the text does; what is not spoken gets `S` too.
     """
     states, emission = emissions(logits.float(), text_ids)
     alpha, moves = viterbi(emission, may_skip(states, logits.shape[-1] - 1), steps)
@@ -48,6 +50,9 @@ def forced_alignment(logits: Tensor, steps: Tensor, text_ids: Tensor, text_lengt
     last = 2 * text_lengths
     before = (last - 1).clamp(min=0)
     state = torch.where(alpha[rows, before] > alpha[rows, last], before, last)
+    if not whole:
+        own = torch.arange(alpha.shape[1], device=alpha.device) <= last[:, None]
+        state = alpha.masked_fill(~own, -torch.inf).argmax(1)
     possible = torch.isfinite(alpha[rows, state])
     size = logits.shape[1]
     times = torch.full((len(steps), text_ids.shape[1] + 1), float(size), device=logits.device)

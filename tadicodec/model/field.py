@@ -27,8 +27,8 @@ def run_blocks(blocks: Sequence[FusedBlock], x: Tensor, spans: Sequence[Span], g
 
 
 class Field:
-    """Velocities of one decode. `branches` are what the decoder is told: with text and tokens, and without for guidance;
-    both go through every product together."""
+    """Velocities of one decode. `branches` are what the decoder is told: with text and tokens, and without for
+    guidance; both go through every product together."""
 
     def __init__(
         self, decoder: Decoder, branches: Sequence[Conditioning], times: Sequence[float], run: Run = run_blocks

@@ -1,9 +1,9 @@
 """Blocks as inference runs them: what a trained block computes, with fewer and larger operations.
 
-Queries, keys and values are one product, gate and up another, in the precision asked for; norms, the residual stream and
-softmax sums stay in float32. Sequences of different lengths (the two branches of guidance) share every product: the state
-is packed, [rows, H], and only attention looks at its `spans`. `fuse` builds these from loaded weights; names on disk and
-training know nothing of them.
+Queries, keys and values are one product, gate and up another, in the precision asked for; norms and the residual stream
+stay in float32. Sequences of different lengths (the two branches of guidance) share every product: the state is packed,
+[rows, H], and only attention looks at its `spans`. `fuse` builds these from loaded weights; names on disk and training
+know nothing of them.
 """
 
 from __future__ import annotations

@@ -32,6 +32,15 @@ def test_it_finds_the_best_path(text: list[int]) -> None:
         assert times[0].tolist() == by_hand(logits[0].log_softmax(-1), text)
 
 
+def test_speech_may_end_before_its_text() -> None:
+    """Logits that spell 0, 1, 2 and then stay silent: the rest of the text is not said."""
+    said = torch.tensor([3, 0, 3, 1, 3, 2, 3, 3, 3, 3])
+    logits = 8 * torch.nn.functional.one_hot(said, 4)[None].float()
+    text = torch.tensor([[0, 1, 2, 0, 1]])
+    times = forced_alignment(logits, torch.tensor([10]), text, torch.tensor([5]), whole=False)
+    assert times[0].tolist() == [1, 3, 5, 10, 10]
+
+
 def test_padding_changes_nothing() -> None:
     logits = torch.randn(2, 30, 12, generator=torch.Generator().manual_seed(0))
     text = torch.randint(0, 11, (2, 9), generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""The fast path is the plain path: fused blocks, one pass for both branches, everything known beforehand computed once."""
+"""The fast path is the plain path: fused blocks, one pass for both branches, what is known beforehand computed once."""
 
 from __future__ import annotations
 
