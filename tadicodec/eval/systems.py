@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SYSTEMS = {  # by name, so that listing them imports nothing
     "reconstruct": ("tadicodec.eval.reconstruct", "Reconstruct"),
+    "speak": ("tadicodec.eval.speak", "Speak"),
     "folder": ("tadicodec.eval.generated", "Generated"),
 }
 

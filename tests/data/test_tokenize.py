@@ -47,7 +47,7 @@ def test_rows_are_the_codecs_codes_in_the_manifests_order(manifest: Path, tmp_pa
         assert row["seconds"] == pytest.approx(len(wave) / rate, abs=1e-3) and row["codec"] == codec.weights
         starts = np.array(row["starts"])
         assert len(starts) == len(codec.tokenizer.encode(row["text"]))
-        assert (np.diff(starts) >= 0).all() and 0 <= starts[0] and starts[-1] <= len(row["codes"])
+        assert (np.diff(starts) >= 0).all() and starts[0] >= 0 and starts[-1] <= len(row["codes"])
     assert [row["split"] for row in rows].count("valid") == 2
 
 

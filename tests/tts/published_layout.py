@@ -34,7 +34,13 @@ def language_model(rows: int, kind: str = "qwen2", tied: bool = True) -> Any:
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     config = AutoConfig.for_model(
-        kind, vocab_size=rows, num_key_value_heads=1, tie_word_embeddings=tied, max_position_embeddings=512, **shape, **special
+        kind,
+        vocab_size=rows,
+        num_key_value_heads=1,
+        tie_word_embeddings=tied,
+        max_position_embeddings=512,
+        **shape,
+        **special,
     )
     return AutoModelForCausalLM.from_config(config)
 

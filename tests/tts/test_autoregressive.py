@@ -1,4 +1,4 @@
-"""The autoregressive model: what it computes in training is what transformers generates with, and it keeps its limits."""
+"""The autoregressive model: transformers generates with what was trained, and it keeps its limits."""
 
 from __future__ import annotations
 

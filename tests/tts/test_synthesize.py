@@ -107,9 +107,7 @@ def test_prompts_of_every_kind(speaker: Speaker, monkeypatch: pytest.MonkeyPatch
         ("Hello.", Options(steps=0), "steps"),
     ],
 )
-def test_mistakes_are_one_line(
-    speaker: Speaker, prompt: Prompt, text: str, options: Options, message: str
-) -> None:
+def test_mistakes_are_one_line(speaker: Speaker, prompt: Prompt, text: str, options: Options, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         speaker.speak(text, prompt, options)
     assert "\n" not in str(caught.value)
