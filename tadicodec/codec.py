@@ -22,7 +22,7 @@ from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.config import CodecConfig
 from tadicodec.decoding import Item, decode_items, draw
-from tadicodec.encoding import Part, encode_batch, encode_parts, parts_of
+from tadicodec.encoding import Ear, Part, joined, parts_of
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.field import run_blocks
@@ -30,7 +30,7 @@ from tadicodec.model.flow import SolverConfig
 from tadicodec.model.fused import fuse
 from tadicodec.model.vocoder import Vocoder, lower
 from tadicodec.pieces import Cutter, Script
-from tadicodec.quant.layout import restore
+from tadicodec.quant.layout import count_weights, restore
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.streaming import CONTINUE_TOKENS, Stream, Utterance, WaveStream, Window
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
@@ -138,7 +138,8 @@ class Codec:
         """Waves to codes.
 
         wave: one [N], a batch [B, N], or a list of [N_i] of different lengths; float samples in [-1, 1] at any sample
-        rate. text: what is said, one string each (None: unknown); it travels with the codes and does not change them.
+        rate. text: what is said, one string each; it travels with the codes and does not change them. None: what the
+        model's own transcriber hears, if it has one; "": nothing.
 
         Raises:
             InputError: no samples, samples that are not finite, not one text a wave, a text too long for the model.
@@ -154,9 +155,40 @@ class Codec:
             for owner, item in enumerate(waves)
             for place, samples in enumerate(parts_of([item], self.cutter()))
         ]
-        found = encode_parts(parts, self.model, self.spectrogram, self.batch_tokens())
-        codes = [torch.cat([found[key] for key in sorted(found) if key[0] == owner]) for owner in range(len(waves))]
-        return self.speech(codes, [len(item) for item in waves], texts)
+        heard = self.ear(*texts).parts(parts, self.batch_tokens())
+        codes, written = zip(*(joined(heard[owner]) for owner in range(len(waves))), strict=True)
+        sizes = [len(item) for item in waves]
+        return self.speech(codes, sizes, tuple(map(self.text_or, texts, written, sizes)))
+
+    def ear(self, *texts: str | None) -> Ear:
+        """An encoder that also transcribes, if a text is missing and this model can."""
+        return Ear(self.model, self.spectrogram, writes=self.transcribes and None in texts)
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether this model can write down what it hears."""
+        return self.config.autoencoder.transcriber_layers > 0
+
+    def text_or(self, given: str | None, written: str, samples: int) -> str | None:
+        """The text that was given, or else the transcriber's; noise may make it write more than the decoder takes."""
+        if given is not None or not self.transcribes:
+            return given
+        try:
+            self.check_text(written, samples)
+        except InputError:
+            return ""
+        return written
+
+    @torch.inference_mode()
+    def transcribe(self, wave: Wave, sample_rate: int) -> str:
+        """What the model's transcriber hears in a wave [N]: lower-case words without punctuation.
+
+        Raises:
+            InputError: as `encode`, or a model without a transcriber, such as the published ones.
+        """
+        if not self.transcribes:
+            raise InputError(f"{self.name} has no transcriber; give the text, or an ASR model with --asr")
+        return self.encode(wave, sample_rate).text[0] or ""
 
     @torch.inference_mode()
     def encode_blocks(self, blocks: Iterable[np.ndarray], text: str | None = None) -> Speech:
@@ -165,7 +197,7 @@ class Codec:
         Raises:
             InputError: as `encode`.
         """
-        samples, codes = 0, []
+        samples, heard = 0, []
 
         def counted() -> Iterator[np.ndarray]:
             nonlocal samples
@@ -173,12 +205,14 @@ class Codec:
                 samples += len(block)
                 yield to_samples(block, self.sample_rate, self.sample_rate)
 
+        ear = self.ear(text)
         for part in parts_of(counted(), self.cutter()):
-            codes += encode_batch([part], self.model, self.spectrogram)
-        if not codes:
+            heard += ear.batch([part])
+        if not heard:
             raise InputError("a wave has at least one sample")
         self.check_text(text, samples)
-        return self.speech([torch.cat(codes)], [samples], (text,))
+        codes, written = joined(heard)
+        return self.speech([codes], [samples], (self.text_or(text, written, samples),))
 
     def speech(self, codes: Sequence[Tensor], samples: Sequence[int], texts: tuple[str | None, ...]) -> Speech:
         return Speech(
@@ -191,8 +225,8 @@ class Codec:
         )
 
     @torch.inference_mode()
-    def prompt(self, wave: Wave, sample_rate: int, text: str = "") -> Prompt:
-        """A speaker prompt from a few seconds of speech [N] and, if known, what is said in them.
+    def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
+        """A speaker prompt from a few seconds of speech [N] and what is said in them (None: as in `encode`).
 
         The end is cut to whole tokens (0.16 s), because a prompt must not end in padding.
 
@@ -205,9 +239,10 @@ class Codec:
         if not 1 <= tokens <= limit:
             seconds, most = len(samples) / self.sample_rate, limit / self.token_rate
             raise InputError(f"a prompt of {seconds:.2f} s: give one between 0.16 and {most:.0f} s")
-        trimmed = torch.from_numpy(samples[: tokens * SAMPLES_PER_TOKEN])[None].to(self.device)
-        mel = self.spectrogram(trimmed)
-        return Prompt(mel[0].cpu(), self.model.encode(mel)[0].cpu(), text)
+        trimmed = samples[: tokens * SAMPLES_PER_TOKEN]
+        heard = self.ear(text).batch([trimmed])[0]
+        words = self.text_or(text, heard.text, len(trimmed)) or ""
+        return Prompt(self.mel(trimmed)[0], heard.codes, words, self.weights)
 
     # codes -> wave --------------------------------------------------------------------------------------------------
 
@@ -360,7 +395,8 @@ class Codec:
             "steps": self.config.inference.steps,
             "guidance": self.config.inference.guidance,
             "text_tokenizer": self.config.text_tokenizer,
-            "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in count.items()},
+            "parameters": {name: count_weights(module) for name, module in count.items()},
+            "quantization": {k: v for k, v in self.config.quantization.items() if k in ("method", "bits", "group")},
         }
 
     def piece_tokens(self) -> int:
@@ -422,6 +458,11 @@ class Codec:
         shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
         if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
             raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")
+        if prompt.weights not in ("", self.weights):
+            raise InputError(
+                f"this speaker prompt was made by another model (weights {prompt.weights!r}, this is {self.weights!r}); "
+                "make it again with this one"
+            )
         self.check_codes(prompt.codes)
 
     def check_text(self, text: str | None, samples: int) -> None:

@@ -1,4 +1,4 @@
-"""Waves of any length to codes: cut at silences, pieces of all waves in batches of similar length."""
+"""Waves of any length to codes and transcripts: cut at silences, pieces of all waves in batches of similar length."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pieces import Cutter
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN
+from tadicodec.text.normalize import from_letters
 from tadicodec.waves import grouped, pad
 
 BINS_PER_TOKEN = 16  # loudness is looked at every 10 ms
@@ -52,22 +53,46 @@ def boundary(samples: np.ndarray, left: int, cutter: Cutter) -> int:
     return cutter.cut(torch.from_numpy(np.square(bins).mean(1)), taken) * SAMPLES_PER_TOKEN
 
 
-def encode_parts(
-    parts: Sequence[Part], model: Autoencoder, spectrogram: MelSpectrogram, most: int
-) -> dict[tuple[int, int], Tensor]:
-    """Codes [T] of each part by (owner, place), at most `most` padded tokens at once (or one part)."""
-    found: dict[tuple[int, int], Tensor] = {}
-    for group in grouped(parts, [len(part.samples) // SAMPLES_PER_TOKEN for part in parts], most):
-        for part, codes in zip(group, encode_batch([part.samples for part in group], model, spectrogram), strict=True):
-            found[part.owner, part.place] = codes
-    return found
+class Heard(NamedTuple):
+    """Codes [T] of a part, and what the transcriber makes of it ("" where it was not asked)."""
+
+    codes: Tensor
+    text: str
 
 
-def encode_batch(waves: Sequence[np.ndarray], model: Autoencoder, spectrogram: MelSpectrogram) -> list[Tensor]:
-    """Whole-token waves -> codes [T_i] each; every mel is made alone, so padding cannot reach it."""
-    device = spectrogram.window.device
-    mels = [spectrogram(torch.from_numpy(np.ascontiguousarray(wave)).to(device)[None])[0] for wave in waves]
-    lengths = torch.tensor([len(mel) for mel in mels], device=device)
-    ragged = len({len(mel) for mel in mels}) > 1
-    codes = model.encode(pad(mels), lengths if ragged else None).cpu()
-    return [codes[i, : len(mel) // FRAMES_PER_TOKEN] for i, mel in enumerate(mels)]
+def joined(heard: Sequence[Heard]) -> tuple[Tensor, str]:
+    """The parts of one wave in order -> its codes and its transcript."""
+    return torch.cat([part.codes for part in heard]), " ".join(part.text for part in heard if part.text)
+
+
+class Ear:
+    """Encoder, quantizer and, where asked, transcriber on parts of waves."""
+
+    def __init__(self, model: Autoencoder, spectrogram: MelSpectrogram, writes: bool) -> None:
+        self.model, self.spectrogram, self.writes = model, spectrogram, writes
+
+    def parts(self, parts: Sequence[Part], most: int) -> dict[int, list[Heard]]:
+        """Each owner's parts in order, at most `most` padded tokens at once (or one part)."""
+        found: dict[tuple[int, int], Heard] = {}
+        for group in grouped(parts, [len(part.samples) // SAMPLES_PER_TOKEN for part in parts], most):
+            for part, heard in zip(group, self.batch([part.samples for part in group]), strict=True):
+                found[part.owner, part.place] = heard
+        owners: dict[int, list[Heard]] = {}
+        for owner, place in sorted(found):
+            owners.setdefault(owner, []).append(found[owner, place])
+        return owners
+
+    def batch(self, waves: Sequence[np.ndarray]) -> list[Heard]:
+        """Whole-token waves, heard together; every mel is made alone, so padding cannot reach it."""
+        device = self.spectrogram.window.device
+        mels = [self.spectrogram(torch.from_numpy(np.ascontiguousarray(wave)).to(device)[None])[0] for wave in waves]
+        lengths = torch.tensor([len(mel) for mel in mels], device=device)
+        ragged = lengths if len({len(mel) for mel in mels}) > 1 else None
+        if self.writes:
+            codes, letters = self.model.listen(pad(mels), ragged)
+        else:
+            codes, letters = self.model.encode(pad(mels), ragged), [[]] * len(mels)
+        return [
+            Heard(codes[i, : len(mel) // FRAMES_PER_TOKEN].cpu(), from_letters(letters[i]))
+            for i, mel in enumerate(mels)
+        ]

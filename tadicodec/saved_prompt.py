@@ -1,6 +1,8 @@
-"""A speaker prompt as bytes (safetensors: nothing executable), for token files that carry their speaker along."""
+"""A speaker prompt as bytes (safetensors: nothing executable): inside a token file, or as a file a receiver keeps."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -8,16 +10,18 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tadicodec.errors import InputError
+from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt
 
 FRAMES_PER_TOKEN = 8
 CODES = 1 << 14
+LONGEST = 64 << 20  # bytes; 30 s are 0.8 MB
 
 
 def prompt_to_bytes(prompt: Prompt) -> bytes:
     """Serialise exactly: the mel stays float32, so decoding does not depend on how the prompt travelled."""
-    text = torch.frombuffer(bytearray(prompt.text.encode() or b"\0"), dtype=torch.uint8)
-    tensors = {"mel": prompt.mel.detach().float(), "codes": prompt.codes.to(torch.int64), "text": text}
+    strings = {name: to_tensor(value) for name, value in (("text", prompt.text), ("weights", prompt.weights))}
+    tensors = {"mel": prompt.mel.detach().float(), "codes": prompt.codes.to(torch.int64), **strings}
     return save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
 
 
@@ -31,10 +35,39 @@ def prompt_from_bytes(data: bytes) -> Prompt:
         tensors = load(data)
         mel, codes, text = tensors["mel"], tensors["codes"], tensors["text"]
         check_prompt(mel, codes, text)
-        words = bytes(text.tolist()).rstrip(b"\0").decode()
+        words, weights = to_string(text), to_string(tensors.get("weights", text[:0]))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"not a saved speaker prompt: {error}") from error
-    return Prompt(mel=mel, codes=codes, text=words)
+    return Prompt(mel=mel, codes=codes, text=words, weights=weights)
+
+
+def save_prompt(path: str | Path, prompt: Prompt, overwrite: bool = False) -> None:
+    """Write one speaker's prompt, for receivers to keep. Raises InputError."""
+    write_bytes(path, prompt_to_bytes(prompt), overwrite)
+
+
+def load_prompt(path: str | Path) -> Prompt:
+    """Read what `save_prompt` wrote.
+
+    Raises:
+        InputError: missing, far too long for a prompt, or something else.
+    """
+    try:
+        if Path(path).stat().st_size > LONGEST:
+            raise InputError(f"{path}: {Path(path).stat().st_size} bytes is no speaker prompt; make one with `prompt`")
+        return prompt_from_bytes(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def to_tensor(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(text.encode() or b"\0"), dtype=torch.uint8)
+
+
+def to_string(data: Tensor) -> str:
+    return bytes(data.tolist()).rstrip(b"\0").decode()
 
 
 def check_prompt(mel: Tensor, codes: Tensor, text: Tensor) -> None:

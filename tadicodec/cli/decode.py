@@ -99,6 +99,10 @@ class Decoder:
             )
         if header.prompt["source"] == "hash" and self.prompt is None:
             raise InputError(f"{name} needs the speaker prompt {header.prompt['hash']!r}; give it with --prompt")
+        if header.prompt["source"] == "hash" and self.prompt.hash != header.prompt["hash"]:
+            raise InputError(
+                f"{name} was made for the speaker prompt {header.prompt['hash']!r}, --prompt is {self.prompt.hash!r}"
+            )
 
     def write(self, job: Job, result: tuple[Iterable[np.ndarray], TokenFile]) -> Receipt:
         waves, file = result

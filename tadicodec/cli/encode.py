@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
 from tadicodec.cli.batches import run_work
-from tadicodec.cli.loading import load_codec, make_prompt, read_voice
+from tadicodec.cli.loading import Voice, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
 from tadicodec.cli.pipes import binary_output
 from tadicodec.cli.speech import encode_jobs
 from tadicodec.cli.summary import Receipt, Tally
-from tadicodec.cli.transcripts import one_text, sidecar_text
 from tadicodec.cli.waves import seconds_of
+from tadicodec.cli.words import Words
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_paths(parser)
     options.add_model(parser)
-    options.add_text(parser, "IN.txt beside IN, if it exists")
+    options.add_words(parser)
     options.add_prompt(parser)
 
 
@@ -31,26 +31,33 @@ def run(args: argparse.Namespace) -> int:
     from tadicodec.audio.files import READABLE
 
     work = pair(args.input, args.output, READABLE, [".tdc"], args.overwrite)
-    text = one_text(args.text, work.folder)
+    words = Words(args, work.folder)
     voice = read_voice(args)
     codec = load_codec(args)
+    words.load(codec)
     tally = Tally("encoded")
-    worker = Encoder(codec, text, make_prompt(codec, voice), args.overwrite)
+    worker = Encoder(codec, words, kept_or_made(codec, voice), args.overwrite)
     run_work(work, worker, args.batch_size, tally)
     return tally.close(args.json, work.piped)
+
+
+def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | None:
+    """A wave's prompt travels in the token file; of a saved prompt, which the receiver has, only the hash does."""
+    prompt = make_prompt(codec, voice)
+    return prompt.hash if prompt is voice and prompt is not None else prompt
 
 
 class Encoder:
     """Turns the audio of a job into the bytes of a token file."""
 
-    def __init__(self, codec: Codec, text: str | None, prompt: Prompt | None, overwrite: bool) -> None:
-        self.codec, self.text, self.prompt, self.overwrite = codec, text, prompt, overwrite
+    def __init__(self, codec: Codec, words: Words, prompt: Prompt | str | None, overwrite: bool) -> None:
+        self.codec, self.words, self.prompt, self.overwrite = codec, words, prompt, overwrite
 
     def measure(self, job: Job) -> float:
         return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[Speech]:
-        texts = [sidecar_text(job.source) if self.text is None else self.text for job in jobs]
+        texts = [self.words.of(job) for job in jobs]
         return encode_jobs(self.codec, jobs, texts)
 
     def write(self, job: Job, result: Speech) -> Receipt:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tadicodec.speech import Prompt
 
 
+SAVED = ".safetensors"  # a prompt made by `tadicodec prompt`; anything else is a wave
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How to decode; None is the model's own default."""
@@ -35,26 +38,35 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Voice:
-    """What --prompt names: wave [N] at `sample_rate` and the words in it. Read before the model is loaded."""
+    """What --prompt names: wave [N] at `sample_rate` and, if known, its words. Read before the model is loaded."""
 
     wave: np.ndarray
     sample_rate: int
-    text: str
+    text: str | None
 
 
-def read_voice(args: argparse.Namespace) -> Voice | None:
-    """Read the file of --prompt and its text. Raises InputError."""
+def read_voice(args: argparse.Namespace) -> Voice | Prompt | None:
+    """Read the file of --prompt, a wave or a saved prompt, and its text. Raises InputError."""
     if args.prompt is None:
         if args.prompt_text is not None:
             raise InputError("--prompt-text needs --prompt, the wave it belongs to")
         return None
+    if args.prompt.lower().endswith(SAVED):
+        if args.prompt_text is not None:
+            raise InputError("--prompt-text is for a wave; a saved prompt holds its own text")
+        from tadicodec.saved_prompt import load_prompt
+
+        return load_prompt(args.prompt)
+    return read_wave_prompt(args.prompt, args.prompt_text)
+
+
+def read_wave_prompt(path: str, text: str | None) -> Voice:
+    """A wave and what is said in it: `text` (the words, or a .txt file), or the .txt beside it. Raises InputError."""
     from tadicodec.audio.files import read_audio
 
-    wave, sample_rate = read_audio(args.prompt)
-    text = given_text(args.prompt_text)
-    if text is None:
-        text = sidecar_text(Path(args.prompt)) or ""
-    return Voice(wave, sample_rate, text)
+    wave, sample_rate = read_audio(path)
+    words = given_text(text)
+    return Voice(wave, sample_rate, sidecar_text(Path(path)) if words is None else words)
 
 
 def load_codec(args: argparse.Namespace) -> Codec:
@@ -67,6 +79,6 @@ def load_codec(args: argparse.Namespace) -> Codec:
     return Codec.from_pretrained(args.model, device=device, dtype=getattr(torch, args.dtype))
 
 
-def make_prompt(codec: Codec, voice: Voice | None) -> Prompt | None:
+def make_prompt(codec: Codec, voice: Voice | Prompt | None) -> Prompt | None:
     """The prompt as this model wants it. Raises InputError."""
-    return None if voice is None else codec.prompt(voice.wave, voice.sample_rate, text=voice.text)
+    return codec.prompt(voice.wave, voice.sample_rate, text=voice.text) if isinstance(voice, Voice) else voice

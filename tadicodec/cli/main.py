@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tadicodec import __version__
-from tadicodec.cli import decode, encode, evaluate, info, prepare, quantize, reconstruct, train
+from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
 from tadicodec.cli.summary import report
 from tadicodec.errors import InputError
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
     "decode": (decode, "token files back to speech"),
+    "prompt": (prompt, "a speaker prompt as a file, so that a receiver needs the voice only once"),
     "reconstruct": (reconstruct, "speech to tokens and back, to hear what is lost"),
+    "speak": (speak, "text to speech in a prompt's voice"),
     "evaluate": (evaluate, "word errors, similarity, naturalness and bits, beside recordings and other codecs"),
     "info": (info, "what a model, a token file or an audio file is"),
     "prepare": (prepare, "features of a manifest's audio, computed once before training"),
+    "tokenize": (tokenize, "a corpus to shards of tokens, for training language models on"),
     "train": (train, "train what a recipe describes"),
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
 }

@@ -27,9 +27,16 @@ def add_text(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--text", metavar="T", help=f"what is said, or a .txt file that holds it (default: {default})")
 
 
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """Ways to say what a recording says; `cli.words.Words` reads them."""
+    add_text(parser, "IN.txt beside IN, or else what the model's transcriber hears")
+    parser.add_argument("--no-text", action="store_true", help="let the codes speak alone")
+    parser.add_argument("--asr", metavar="M", help="transcribe with a Whisper model: a folder or a Hugging Face id")
+
+
 def add_prompt(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prompt", metavar="WAVE", help="a few seconds of the speaker, whose voice is used")
-    parser.add_argument("--prompt-text", metavar="T", help="what the prompt says (default: the .txt beside it)")
+    parser.add_argument("--prompt", metavar="VOICE", help="seconds of the speaker: a wave or a saved prompt")
+    parser.add_argument("--prompt-text", metavar="T", help="what it says (default: the .txt beside the wave)")
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

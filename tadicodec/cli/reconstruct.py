@@ -12,8 +12,8 @@ from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
 from tadicodec.cli.speech import decode_items, encode_jobs
 from tadicodec.cli.summary import Receipt, Tally
-from tadicodec.cli.transcripts import one_text, sidecar_text
 from tadicodec.cli.waves import seconds_of, write_blocks
+from tadicodec.cli.words import Words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_paths(parser)
     options.add_model(parser)
-    options.add_text(parser, "IN.txt beside IN, if it exists")
+    options.add_words(parser)
     options.add_prompt(parser)
     options.add_sampling(parser)
 
@@ -34,26 +34,27 @@ def run(args: argparse.Namespace) -> int:
     from tadicodec.audio.files import READABLE, WRITABLE
 
     work = pair(args.input, args.output, READABLE, list(WRITABLE), args.overwrite)
-    text = one_text(args.text, work.folder)
+    words = Words(args, work.folder)
     voice = read_voice(args)
     codec = load_codec(args)
+    words.load(codec)
     tally = Tally("reconstructed")
-    run_work(work, Reconstructor(codec, text, make_prompt(codec, voice), args), args.batch_size, tally)
+    run_work(work, Reconstructor(codec, words, make_prompt(codec, voice), args), args.batch_size, tally)
     return tally.close(args.json, work.piped)
 
 
 class Reconstructor:
     """Encodes and decodes the audio of a job; the token file is only counted, not written."""
 
-    def __init__(self, codec: Codec, text: str | None, prompt: Prompt | None, args: argparse.Namespace) -> None:
-        self.codec, self.text, self.prompt = codec, text, prompt
+    def __init__(self, codec: Codec, words: Words, prompt: Prompt | None, args: argparse.Namespace) -> None:
+        self.codec, self.words, self.prompt = codec, words, prompt
         self.sampling, self.overwrite = Sampling(args.steps, args.guidance, args.seed), args.overwrite
 
     def measure(self, job: Job) -> float:
         return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[tuple[Iterable[np.ndarray], Speech]]:
-        texts = [sidecar_text(job.source) if self.text is None else self.text for job in jobs]
+        texts = [self.words.of(job) for job in jobs]
         items = encode_jobs(self.codec, jobs, texts)
         waves = decode_items(self.codec, items, [self.prompt] * len(items), self.sampling, None)
         return list(zip(waves, items, strict=True))

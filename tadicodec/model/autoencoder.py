@@ -58,11 +58,13 @@ class Autoencoder(nn.Module):
             return codes
         return codes * valid(lengths // self.config.down_sample_factor, codes.shape[1])
 
-    def transcribe(self, mel: Tensor, lengths: Tensor | None = None) -> list[list[int]]:
-        """mel [B, F, 128], lengths [B] frames -> character ids of each item (models with a transcriber)."""
-        if lengths is None:
-            lengths = torch.full((mel.shape[0],), mel.shape[1], device=mel.device)
-        return best_path(self.transcriber(self.encoder(mel, lengths), lengths), lengths)
+    def listen(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[list[int]]]:
+        """mel [B, F, 128], lengths [B] frames -> codes as `encode`, and what the transcriber writes: character ids."""
+        full = torch.full((mel.shape[0],), mel.shape[1], device=mel.device) if lengths is None else lengths
+        hidden = self.encoder(mel, lengths)
+        codes = quantizer.to_codes(self.project(hidden, lengths))
+        letters = best_path(self.transcriber(hidden, lengths), full)
+        return codes * valid(full // self.config.down_sample_factor, codes.shape[1]), letters
 
     # decode ---------------------------------------------------------------------------------------------------------
 

@@ -145,8 +145,8 @@ def held(
 def to_velocity(mel: Tensor, x: Tensor, time: Tensor) -> Tensor:
     """Velocity towards a predicted clean mel [B, F, 128] from x at time [B].
 
-    A velocity holds all of the noise, 128 independent numbers a frame, and a narrow network has no room to carry it from
-    input to output; a clean mel is far simpler (Li & He 2025, "Back to basics": x-prediction, velocity loss).
+    A velocity holds all of the noise, 128 independent numbers a frame, and a narrow network has no room to carry it
+    from input to output; a clean mel is far simpler (Li & He 2025, "Back to basics": x-prediction, velocity loss).
     """
     return (mel.float() - x) / (1 - time).clamp(min=NEAREST)[:, None, None]
 

@@ -1,8 +1,8 @@
 """What can be known about the mel before any noise is seen: a network that runs once, not once a step.
 
-Grad-TTS (Popov et al. 2021) and Matcha-TTS train such a prior beside their decoder: its plain regression learns at every
-training step what a decoder learns only from its noisiest samples, and the decoder is left with the residual. Ours reads
-codes, text and the clean prompt. The published model has none.
+Grad-TTS (Popov et al. 2021) and Matcha-TTS train such a prior beside their decoder: its plain regression learns at
+every training step what a decoder learns only from its noisiest samples, and the decoder is left with the residual.
+Ours reads codes, text and the clean prompt. The published model has none.
 """
 
 from __future__ import annotations

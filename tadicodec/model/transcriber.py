@@ -1,4 +1,4 @@
-"""What was said, from the encoder's own states: characters by connectionist temporal classification (Graves et al. 2006).
+"""What was said, from the encoder's states: characters by connectionist temporal classification (Graves et al. 2006).
 
 So that `encode` needs no other model when no transcript is given.
 """

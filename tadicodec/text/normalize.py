@@ -24,7 +24,8 @@ def normalize(text: str) -> str:
 def letters_only(text: str) -> str:
     """Normalised text without punctuation and accents: a-z, apostrophe and single spaces."""
     folded = unicodedata.normalize("NFKD", normalize(text))
-    return SPACES.sub(" ", "".join(c if c in LETTERS else "" if unicodedata.combining(c) else " " for c in folded)).strip()
+    kept = (c if c in LETTERS else "" if unicodedata.combining(c) else " " for c in folded)
+    return SPACES.sub(" ", "".join(kept)).strip()
 
 
 def to_letters(text: str) -> list[int]:

@@ -9,7 +9,8 @@ from typing import Any
 ABBREVIATIONS = {
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "st": "saint", "prof": "professor", "jr": "junior",
     "sr": "senior", "vs": "versus", "etc": "et cetera", "capt": "captain", "col": "colonel", "gen": "general",
-    "lt": "lieutenant", "sgt": "sergeant", "rev": "reverend", "hon": "honorable", "dept": "department", "approx": "approximately",
+    "lt": "lieutenant", "sgt": "sergeant", "rev": "reverend", "hon": "honorable", "dept": "department",
+    "approx": "approximately",
 }  # fmt: skip
 CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
 SYMBOLS = {"%": " percent ", "&": " and ", "@": " at ", "+": " plus ", "=": " equals ", "°": " degrees ", "⁄": " over "}

@@ -22,7 +22,6 @@ from tadicodec.train.degrade import Damage, degrade
 from tadicodec.train.known_codes import KnownCodes
 from tadicodec.train.task import Batch, Losses
 
-
 PARTS = {"all": ("ctc_weight", "transcript_weight"), "decoder": (), "transcriber": ("transcript_weight",)}
 
 

@@ -1,7 +1,7 @@
 """What happens to recordings before anyone encodes them, imitated on the mel: telephones, noise, rooms.
 
-The encoder hears the damaged mel, the decoder is still asked for the clean one. Working on the mel keeps this out of the
-prepared features, so every hearing of a clip is damaged differently.
+The encoder hears the damaged mel, the decoder is still asked for the clean one. Working on the mel keeps this out of
+the prepared features, so every hearing of a clip is damaged differently.
 """
 
 from __future__ import annotations

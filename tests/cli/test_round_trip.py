@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from tadicodec.audio.files import read_audio
+from tadicodec.codec import Codec
 from tadicodec.container import read_prompt, read_tokens
 
 
@@ -152,9 +153,39 @@ def test_text_option_file_and_none(cli, encoded, tiny_model, tmp_path):
         assert cli(*arguments).code == 0 and read_tokens(tmp_path / "t.tdc").text == (stored,)
         assert cli("decode", tmp_path / "t.tdc", tmp_path / "t.wav", "--model", tiny_model, "--overwrite").code == 0
     os.remove(tmp_path / "voice.txt")
-    cli("encode", wave, tmp_path / "u.tdc", "--model", tiny_model)
-    assert read_tokens(tmp_path / "u.tdc").text == (None,)
+    assert cli("encode", wave, tmp_path / "u.tdc", "--model", tiny_model, "--no-text").code == 0
+    assert read_tokens(tmp_path / "u.tdc").text == ("",)
     assert cli("decode", tmp_path / "u.tdc", tmp_path / "u.wav", "--model", tiny_model).code == 0
+    assert cli("encode", wave, tmp_path / "v.tdc", "--model", tiny_model).code == 0
+    samples, rate = read_audio(wave)
+    own = Codec.from_pretrained(tiny_model).transcribe(samples, rate)
+    assert own and read_tokens(tmp_path / "v.tdc").text == (own,)
+    both = cli("encode", wave, tmp_path / "w.tdc", "--model", tiny_model, "--no-text", "--asr", "whisper")
+    assert both.code == 2 and "exclude each other" in both.err and not (tmp_path / "w.tdc").exists()
+
+
+def test_a_saved_prompt_is_given_once(cli, encoded, make_wave, tiny_model, tmp_path):
+    wave, _ = encoded
+    model = ("--model", tiny_model)
+    for name, seed in (("voice", 1), ("other", 2)):
+        spoken = make_wave(f"{name}-prompt.wav", seconds=1.1, seed=seed)
+        assert cli("prompt", spoken, tmp_path / f"{name}.safetensors", "--text", "well", *model).code == 0
+    saved = tmp_path / "voice.safetensors"
+    again = cli("prompt", tmp_path / "voice-prompt.wav", saved, *model)
+    assert again.code == 2 and "--overwrite" in again.err
+    assert cli("encode", wave, tmp_path / "p.tdc", "--prompt", saved, *model).code == 0
+    assert (tmp_path / "p.tdc").stat().st_size < 500  # its hash alone
+    assert cli("decode", tmp_path / "p.tdc", tmp_path / "p.wav", "--prompt", saved, *model).code == 0
+    from_wave = (tmp_path / "voice-prompt.wav", "--prompt-text", "well")
+    assert cli("encode", wave, tmp_path / "q.tdc", "--prompt", *from_wave, *model).code == 0
+    assert cli("decode", tmp_path / "q.tdc", tmp_path / "q.wav", *model).code == 0
+    assert (tmp_path / "p.wav").read_bytes() == (tmp_path / "q.wav").read_bytes()
+    for wrong in ((), ("--prompt", tmp_path / "other.safetensors"), ("--prompt", saved, "--prompt-text", "no")):
+        result = cli("decode", tmp_path / "p.tdc", tmp_path / "r.wav", *wrong, *model)
+        assert result.code == 2 and result.err.count("\n") == 1 and not (tmp_path / "r.wav").exists()
+    saved.write_bytes(b"no prompt")
+    result = cli("decode", tmp_path / "p.tdc", tmp_path / "r.wav", "--prompt", saved, *model)
+    assert result.code == 2 and "voice.safetensors" in result.err
 
 
 def test_an_embedded_prompt_is_all_the_receiver_needs(cli, encoded, make_wave, tiny_model, tmp_path):

@@ -28,7 +28,10 @@ def test_normalize(written: str) -> None:
     assert normalize(written) == SAID[written]
 
 
-@pytest.mark.parametrize("written", [*SAID, "1.2.3", "٣ apples", "9" * 40, "½ 5€", "12:99", "1e9", "3,,4", "0.5.", "1st1"])
+ODD = ("1.2.3", "٣ apples", "9" * 40, "½ 5€", "12:99", "1e9", "3,,4", "0.5.", "1st1")
+
+
+@pytest.mark.parametrize("written", [*SAID, *ODD])
 def test_nothing_is_left_to_spell_and_twice_is_once(written: str) -> None:
     said = normalize(written)
     assert not any(character.isdecimal() for character in said)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from tests.conftest import tiny_codec
 
 from tadicodec.train.known_codes import KnownCodes
+from tests.conftest import tiny_codec
 
 
 def batch_of(names: list[str], mels: list[torch.Tensor], texts: list[list[int]]) -> dict:
