@@ -11,6 +11,7 @@ PUBLIC = {
     "Codec": "tadicodec.codec",
     "Speech": "tadicodec.speech",
     "Prompt": "tadicodec.speech",
+    "Speaker": "tadicodec.tts.synthesize",
     "read_tokens": "tadicodec.container",
     "write_tokens": "tadicodec.container",
     "InputError": "tadicodec.errors",

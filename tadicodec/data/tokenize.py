@@ -19,7 +19,6 @@ import numpy as np
 from tadicodec.data.manifest import Utterance, read_manifest
 from tadicodec.data.shards import arrow, schema
 from tadicodec.errors import InputError
-from tadicodec.outputs import temporary
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -73,12 +72,13 @@ def tokenize_corpus(
     shards = split_shards(read_manifest(manifest), shard_seconds)
     names = [out / f"{number:05d}.parquet" for number in range(len(shards))]
     marks = [fingerprint(shard, codec.weights) for shard in shards]
-    present = examine(out, dict(zip(names, marks)), overwrite)
+    mine = range(share.rank, len(shards), share.world)
+    made_here = {names[i] for i in mine} | (strays(out, names) if share.rank == 0 else set())
+    present = examine(out, dict(zip(names, marks)), made_here, overwrite)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-    mine = range(share.rank, len(shards), share.world)
     kept = sum(len(shards[i]) for i in mine if names[i] in present)
     total = sum(len(shards[i]) for i in mine)
     with tqdm(total=total, initial=kept, unit="utterance", disable=not progress) as bar:
@@ -102,22 +102,33 @@ def split_shards(utterances: list[Utterance], seconds: float) -> list[list[Utter
 
 
 def fingerprint(utterances: list[Utterance], weights: str) -> str:
-    """Hash of what a shard is made of: the codec, and each line of the manifest."""
-    lines = [[item.id, str(item.audio.absolute()), item.text, item.speaker, item.split] for item in utterances]
+    """Hash of what a shard is made of: the codec, each line of the manifest, and the size of its file. Not the place
+    of the files, so that a corpus may move."""
+    lines = [[item.id, file_size(item.audio), item.text, item.speaker, item.split] for item in utterances]
     return hashlib.sha256(json.dumps([weights, lines]).encode()).hexdigest()[:16]
 
 
-def examine(out: Path, wanted: dict[Path, str], overwrite: bool) -> set[Path]:
-    """The shards that are there already. Those of another manifest or codec are refused, or deleted."""
+def file_size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1  # reading it will say what is wrong
+
+
+def examine(out: Path, wanted: dict[Path, str], mine: set[Path], overwrite: bool) -> set[Path]:
+    """The shards that are there already. Those of another manifest or codec are refused, or deleted by the process
+    that makes it anew (`mine`): another one may just have replaced it."""
     present = set()
     for path in sorted(out.glob("*.parquet")):
         if path in wanted and read_fingerprint(path) == wanted[path]:
             present.add(path)
         elif not overwrite:
             raise InputError(f"{path} is of another manifest or codec; choose another folder, or pass --overwrite")
-        else:
+        elif path in mine:
             path.unlink(missing_ok=True)
     return present
+
+
+def strays(out: Path, names: list[Path]) -> set[Path]:
+    """Shards beyond those of this manifest."""
+    return set(out.glob("*.parquet")) - set(names)
 
 
 def read_fingerprint(path: Path) -> str | None:
@@ -189,7 +200,7 @@ def write_shard(path: Path, rows: list[dict[str, Any]], mark: str) -> None:
     """Whole or not at all. Raises InputError when it cannot be written."""
     pa = arrow()
     table = pa.Table.from_pylist(rows, schema=schema().with_metadata({FINGERPRINT: mark.encode()}))
-    draft = temporary(path.parent)
+    draft = path.with_name(f".{path.name}.tmp")  # a killed run's is overwritten when this shard is made again
     try:
         pa.parquet.write_table(table, draft, compression="zstd")
         draft.rename(path)

@@ -109,8 +109,8 @@ class ExtendedLM(nn.Module):
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, spoken: Tensor, blank: Tensor) -> Tensor:
         """As SpeechLM; hidden places are not attended to, because every model embeds in its own way."""
         logits = self.lm(input_ids=ids, attention_mask=mask & ~blank, position_ids=positions, use_cache=False).logits
-        columns = torch.tensor([*self.vocabulary.codes, self.vocabulary.ends[0]], device=ids.device)
-        return logits[spoken][:, columns]
+        columns = torch.cat([self.vocabulary.entries, torch.tensor(self.vocabulary.ends[:1])])
+        return logits[spoken][:, columns.to(ids.device)]
 
     def expanded(self) -> Any:
         return self.lm
@@ -130,8 +130,7 @@ def fill_tied(module: ExtendedLM, tensors: dict[str, Tensor], prefix: str, *_: A
 def lay_out(vocabulary: Vocabulary, text: Tensor, codes: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
     """One utterance as the model reads it, without its end: text [L], codes [T] -> ids [L + 1 + T] and their positions,
     in tokens of speech where starts [L] are given, counted from 0 where not."""
-    entries = torch.tensor(vocabulary.codes)[codes]
-    ids = torch.cat([text, torch.tensor([vocabulary.start]), entries])
+    ids = torch.cat([text, torch.tensor([vocabulary.start]), vocabulary.entries[codes]])
     if starts is None:
         return ids, torch.arange(len(ids))
     return ids, torch.cat([starts.float(), torch.arange(-1, len(codes)).float()])

@@ -20,6 +20,7 @@ from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.prompt import load_tokenizer
 from tadicodec.tts.vocabulary import tokenizer_vocabulary
 
+DEFAULT_ENGINE = MASKED
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
@@ -33,17 +34,11 @@ def find_tts_model(name: str | os.PathLike | None, engine: str | None) -> Path:
         raise InputError(f"engine {engine!r}: there are {' and '.join(ENGINES)}")
     if name is not None:
         return find_model(name, HUB_FILES)
-    folder = Path(str(files("tadicodec"))) / "assets" / f"tts_{engine or default_engine()}"
+    engine = engine or DEFAULT_ENGINE
+    folder = Path(str(files("tadicodec"))) / "tts" / "assets" / engine
     if not (folder / "config.json").is_file():
-        raise InputError(
-            f"no {engine or default_engine()} model is bundled; give one with --tts-model (a folder or id)"
-        )
+        raise InputError(f"no {engine} model is bundled; give one with --tts-model (a folder or id)")
     return folder
-
-
-def default_engine() -> str:
-    """The engine whose words are understood best (recipes/ have the figures)."""
-    return MASKED
 
 
 def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfig, nn.Module]:

@@ -73,7 +73,7 @@ class KeepSpeaking:
     """A logits processor: only codes and, from the fewest tokens on, the end; and no going round in circles."""
 
     def __init__(self, vocabulary: Vocabulary, begin: int, shortest: int) -> None:
-        self.codes, self.ends = torch.tensor(vocabulary.codes), torch.tensor(vocabulary.ends)
+        self.codes, self.ends = vocabulary.entries, torch.tensor(vocabulary.ends)
         self.begin, self.shortest = begin, shortest
         self.places = torch.full((vocabulary.size,), -1)  # token id -> code
         self.places[self.codes] = torch.arange(len(self.codes))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from tadicodec.errors import InputError
 
@@ -20,6 +24,11 @@ class Vocabulary:
     start: int
     ends: tuple[int, ...]
     codes: Sequence[int]
+
+    @cached_property
+    def entries(self) -> Tensor:
+        """Ids of all codes."""
+        return torch.tensor(self.codes)
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,3 +134,14 @@ def test_damaged_prompts_and_missing_models(speaker: Speaker, prompt: Prompt, tm
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="not a speech language model"):
         Speaker.from_pretrained(tmp_path, codec=speaker.codec)
+
+
+def test_bundling_stores_half_precision_of_the_right_codec(codec: Codec, tmp_path: Path) -> None:
+    codec.save_pretrained(tmp_path / "codec")
+    source = save_speaker(tmp_path / "model", "masked", codec)
+    tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "bundle_speaker.py"))
+    tool["bundle"](source, tmp_path / "out" / "masked", str(tmp_path / "codec"))
+    half = Speaker.from_pretrained(tmp_path / "out" / "masked", codec=codec)
+    assert half.engine.config.codec == codec.weights
+    with pytest.raises(InputError, match="no ar model is bundled|speaks"):
+        Speaker.from_pretrained(engine="ar", codec=codec)
