@@ -396,7 +396,7 @@ class Codec:
             "guidance": self.config.inference.guidance,
             "text_tokenizer": self.config.text_tokenizer,
             "parameters": {name: count_weights(module) for name, module in count.items()},
-            "quantization": {k: v for k, v in self.config.quantization.items() if k in ("method", "bits", "group")},
+            "quantization": self.config.quantization.get("method", "none"),
         }
 
     def piece_tokens(self) -> int:

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="training steps (300)")
     parser.add_argument("--seed", type=options.seed, metavar="S", help="random seed (0)")
     parser.add_argument("--recipe", metavar="YAML", help="everything else, and defaults for these (recipes/quant/)")
+    parser.add_argument(
+        "--tabulate", action="store_true", help="time gains as tables: smaller, for the model's own steps only"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
@@ -77,10 +80,10 @@ def read_job(args: argparse.Namespace) -> Job:
     )
     wanted = sections["quantization"]
     wanted |= {key: getattr(args, key) for key in ("method", "bits", "group") if getattr(args, key) is not None}
-    if wanted.get("bits", 8) < 8:
+    if wanted.get("bits", 8) in range(2, 8):
         wanted.setdefault("group", SMALL_GROUP)
     sections["tuning"] |= {key: getattr(args, key) for key in ("steps", "seed") if getattr(args, key) is not None}
-    job = Job.from_sections(sections)
+    job = Job.from_sections(sections, tabulate=args.tabulate)
     if job.trains and args.data is None:
         raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
     return job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from torch import nn
 from tadicodec.checkpoint import check_replaceable, save_model
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.model.decoder import time_embedding
 from tadicodec.quant.config import QuantConfig, TuneConfig
 from tadicodec.quant.layout import describe
 from tadicodec.quant.packed import SCALES, PackedLinear
 from tadicodec.quant.prepare import convert, prepare
+from tadicodec.quant.tables import tabulate
 
 if TYPE_CHECKING:
     from tadicodec.data.features import Features
@@ -33,15 +36,16 @@ class Job:
     model: QuantConfig
     vocoder: QuantConfig
     tune: TuneConfig
+    tabulate: bool = False  # time gains for the model's own solver settings only
 
     @classmethod
-    def from_sections(cls, sections: dict[str, dict[str, Any]]) -> Job:
+    def from_sections(cls, sections: dict[str, dict[str, Any]], *, tabulate: bool = False) -> Job:
         """From a recipe's sections; what they do not say is this module's defaults. Raises InputError."""
         vocoder = QuantConfig.from_dict({**VOCODER, **sections.get("vocoder", {})})
         if vocoder.method != "glm":
             raise InputError("quantization: the vocoder is rounded after training (method glm)")
         model = QuantConfig.from_dict({**CODEC, **sections.get("quantization", {})})
-        return cls(model, vocoder, TuneConfig.from_dict(sections.get("tuning", {})))
+        return cls(model, vocoder, TuneConfig.from_dict(sections.get("tuning", {})), tabulate)
 
     @property
     def trains(self) -> bool:
@@ -69,6 +73,8 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
     prepare(vocoder, job.vocoder, generator)
     for network, scale in ((model, job.model.scale), (vocoder, job.vocoder.scale)):
         round_the_rest(convert(network), SCALES[scale])
+    if job.tabulate:
+        tabulate_times(codec, model, SCALES[job.model.scale])
     section = {
         "method": job.model.method,
         "bits": job.model.bits,
@@ -79,6 +85,14 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
     result = Codec(replace(codec.config, quantization=section), model, vocoder, codec.tokenizer)
     result.folder = codec.folder
     return result.to(codec.device, codec.dtype)
+
+
+def tabulate_times(codec: Codec, model: nn.Module, dtype: torch.dtype) -> None:
+    """Time network and time gains of a copy of the codec's network, for the times its own solver visits."""
+    times = torch.tensor(sorted(set(codec.solver().times)), device=codec.device)
+    source, size = "decoder.diff_step_mlp", codec.config.autoencoder.hidden_size
+    readers = [name for name, _ in model.named_modules() if fnmatchcase(name, "decoder.*to_weight")]
+    tabulate(model, source, readers, time_embedding(times, size), dtype, codec.model)
 
 
 @torch.no_grad()

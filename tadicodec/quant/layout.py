@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from tadicodec.errors import InputError
-from tadicodec.quant.packed import Format, PackedLinear
+from tadicodec.quant.packed import SCALES, Format, PackedLinear
 from tadicodec.quant.packing import ORDER
+from tadicodec.quant.tables import Key, Table, put
+
+TABLES = "tables"
 
 
 def describe(model: nn.Module) -> list[dict[str, Any]]:
@@ -19,7 +22,17 @@ def describe(model: nn.Module) -> list[dict[str, Any]]:
     for name, layer in model.named_modules():
         if isinstance(layer, PackedLinear):
             found.setdefault(layer.form, []).append(name)
-    return [{**asdict(form), "packing": ORDER, "layers": names} for form, names in found.items()]
+    packed = [{**asdict(form), "packing": ORDER, "layers": names} for form, names in found.items()]
+    return packed + describe_tables(model)
+
+
+def describe_tables(model: nn.Module) -> list[dict[str, Any]]:
+    """Sizes of every key and table; no entry where there are none."""
+    modules = dict(model.named_modules())
+    keys = {name: list(m.keys.shape) for name, m in modules.items() if isinstance(m, Key)}
+    tables = {name: list(m.rows.shape) for name, m in modules.items() if isinstance(m, Table)}
+    scales = {str(m.rows.dtype).removeprefix("torch.") for m in modules.values() if isinstance(m, Table)}
+    return [{"packing": TABLES, "scale": scales.pop(), "keys": keys, "tables": tables}] if tables else []
 
 
 def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
@@ -31,6 +44,9 @@ def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
     layers = linear_layers(model)
     try:
         for entry in description:
+            if entry["packing"] == TABLES:
+                restore_tables(model, entry)
+                continue
             if entry["packing"] != ORDER:
                 raise InputError(f"config: packing {entry['packing']!r} is not supported, only {ORDER!r}")
             form = Format.from_dict(entry)
@@ -40,10 +56,25 @@ def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
                 old = layers[name]
                 form.groups(old.in_features, name)
                 with torch.device(old.weight.device):
-                    replace(model, name, PackedLinear(old.in_features, old.out_features, old.bias is not None, form))
-    except (KeyError, TypeError, AttributeError) as error:
+                    put(model, name, PackedLinear(old.in_features, old.out_features, old.bias is not None, form))
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"config: the quantization section is damaged ({error!r})") from error
     return model
+
+
+def restore_tables(model: nn.Module, entry: dict[str, Any]) -> None:
+    modules = dict(model.named_modules())
+    for name in (*entry["keys"], *entry["tables"]):
+        if name not in modules:
+            raise InputError(f"config: {name} is tabulated, but this model has no such module")
+    device = next(model.parameters()).device
+    with torch.device(device):
+        for name, (count, size) in entry["keys"].items():
+            put(model, name, Key(count, size))
+        for name, (count, size) in entry["tables"].items():
+            put(model, name, Table(count, size, SCALES[entry["scale"]]))
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
@@ -51,7 +82,8 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
     return {name: module for name, module in model.named_modules() if type(module) is nn.Linear}
 
 
-def replace(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    layer.train(model.training)
-    setattr(model.get_submodule(parent), last, layer)
+def count_weights(model: nn.Module) -> int:
+    """Parameters, packed and tabulated ones included."""
+    packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, PackedLinear))
+    tables = sum(m.rows.numel() for m in model.modules() if isinstance(m, Table))
+    return packed + tables + sum(parameter.numel() for parameter in model.parameters())

@@ -9,10 +9,11 @@ from tadicodec.errors import InputError
 from tadicodec.quant.config import QuantConfig
 from tadicodec.quant.glm import GLMLinear, round_linear
 from tadicodec.quant.l4q import L4QLinear
-from tadicodec.quant.layout import linear_layers, replace
+from tadicodec.quant.layout import linear_layers
 from tadicodec.quant.lr_qat import LRQATLinear
 from tadicodec.quant.packed import Format
 from tadicodec.quant.roste import RoSTELinear
+from tadicodec.quant.tables import put
 from tadicodec.quant.ternary import TernaryLinear
 from tadicodec.quant.trained import TrainedLinear
 from tadicodec.quant.zero_qat import ZeroQATLinear
@@ -52,9 +53,9 @@ def prepare(
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)
             made = kind.make(layer, config, own, generator)
-            replace(model, name, made if kind.trains(name, config) else made.pack())
+            put(model, name, made if kind.trains(name, config) else made.pack())
         elif config.rounds(name):
-            replace(model, name, round_linear(layer, others))
+            put(model, name, round_linear(layer, others))
     model.requires_grad_(False)
     for layer in each_trained(model):
         for parameter in (*layer.weights(), *layer.scales()):
@@ -66,7 +67,7 @@ def convert(model: nn.Module) -> nn.Module:
     """Leave nothing but packed integers where `prepare` put rounded layers, in place."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, TrainedLinear):
-            replace(model, name, layer.pack())
+            put(model, name, layer.pack())
     return model.requires_grad_(False)
 
 

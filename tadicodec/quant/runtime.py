@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.quant.layout import replace
 from tadicodec.quant.packed import PackedLinear
 from tadicodec.quant.packing import pack
+from tadicodec.quant.tables import put
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ def use_onnxruntime(model: nn.Module, accuracy_level: int = INT8_ACTIVATIONS) ->
     if not layers:
         raise InputError("onnx: the network has no packed layer; quantize it first (`tadicodec quantize`)")
     for name, layer in layers.items():
-        replace(model, name, RuntimeLinear(layer, accuracy_level))
+        put(model, name, RuntimeLinear(layer, accuracy_level))
     return model
 
 

@@ -72,7 +72,7 @@ class Backward:
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * self.share(step)
         self.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     def share(self, step: int) -> float:
         """Of the learning rate: a linear rise, then a linear fall to zero."""

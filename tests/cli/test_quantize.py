@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
+from tadicodec.cli import quantize
 from tadicodec.codec import Codec
+from tadicodec.quant import config
+from tests.data.test_manifest import write_corpus
+
+
+def test_the_command_knows_every_method() -> None:
+    assert quantize.METHODS == config.METHODS
 
 
 def test_quantizes_without_data(cli, tiny_model, tmp_path) -> None:
@@ -35,3 +42,16 @@ def test_mistakes_are_one_line(cli, tiny_model, tmp_path) -> None:
     assert cli("quantize", tiny_model, out, "--overwrite").code == 0
     result = cli("quantize", out, tmp_path / "r")
     assert result.code == 2 and "quantized already" in result.err
+
+
+def test_trains_on_a_manifest(cli, tiny_model, tmp_path) -> None:
+    manifest = write_corpus(tmp_path / "corpus", 4)
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("quantization: {method: lr_qat, rank: 2}\ntuning: {frames: 300}\n")
+    options = ["--bits", "4", "--group", "16", "--data", manifest, "--steps", "2", "--recipe", recipe, "--tabulate"]
+    result = cli("quantize", tiny_model, tmp_path / "q", *options)
+    assert result.code == 0, result.err
+    assert "lr_qat, 4 bits" in result.text and "% of float32's" in result.text
+    assert Codec.from_pretrained(tmp_path / "q").config.quantization["method"] == "lr_qat"
+    result = cli("quantize", tiny_model, tmp_path / "r", "--method", "l4q", "--data", tmp_path / "none.jsonl")
+    assert result.code == 2 and "none.jsonl" in result.err

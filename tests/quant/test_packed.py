@@ -12,6 +12,7 @@ from torch import nn
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.model.decoder import time_embedding
 from tadicodec.quant.config import QuantConfig, TuneConfig
 from tadicodec.quant.glm import nearest
 from tadicodec.quant.job import Job, quantize_codec, save_quantized, sizes
@@ -183,3 +184,27 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(InputError, match="does not fit its config.json"):
         Codec.from_pretrained(tmp_path / "q")
+
+
+def test_tabulated_times_give_the_same_wave_at_the_models_own_steps(tmp_path: Path) -> None:
+    codec = tiny_codec()
+    section = {"quantization": {"scale": "float32"}}
+    plain, job = Job.from_sections(section), Job.from_sections(section, tabulate=True)
+    result = quantize_codec(codec, job)
+    save_quantized(result, tmp_path / "q", job)
+    loaded = Codec.from_pretrained(tmp_path / "q")
+    gains = [name for name in loaded.model.state_dict() if name.endswith("to_weight.rows")]
+    assert len(gains) == 2 * codec.config.autoencoder.decoder_num_layers + 1
+    time = torch.tensor(codec.solver().times)
+    norm = codec.model.decoder.norm.to_weight
+    embedded = codec.model.decoder.diff_step_mlp(time_embedding(time, codec.config.autoencoder.hidden_size))
+    table = loaded.model.decoder.norm.to_weight(loaded.model.decoder.diff_step_mlp(time_embedding(time, 32)))
+    torch.testing.assert_close(table, norm(embedded))
+    speech = loaded.encode(voice(0.5), 24000, "ab")
+    assert torch.equal(loaded.decode(speech), result.decode(speech))
+    assert (
+        sizes(codec, result, job)["model"]["bytes"]
+        < sizes(codec, quantize_codec(codec, plain), plain)["model"]["bytes"]
+    )
+    with pytest.raises(InputError, match="tabulated"):
+        loaded.decode(speech, steps=7)
