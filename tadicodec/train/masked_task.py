@@ -65,8 +65,10 @@ class MaskedTask:
 
     ema = "mgm"
 
-    def __init__(self, config: TtsConfig, network: MaskedNetwork, objective: MaskedObjective) -> None:
-        self.config, self.objective = config, objective
+    def __init__(
+        self, config: TtsConfig, network: MaskedNetwork, objective: MaskedObjective, tokenizer: Path | None = None
+    ) -> None:
+        self.config, self.objective, self.tokenizer = config, objective, tokenizer
         self.networks: dict[str, nn.Module] = {"mgm": MaskedLearner(network, objective)}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
@@ -98,4 +100,4 @@ class MaskedTask:
 
     def export(self, network: nn.Module, folder: Path) -> None:
         """A folder that Speaker.from_pretrained loads."""
-        save_tts(folder, self.config, network.network, overwrite=True)
+        save_tts(folder, self.config, network.network, tokenizer=self.tokenizer, overwrite=True)

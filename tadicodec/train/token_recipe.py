@@ -38,13 +38,15 @@ Check = Callable[[type, dict[str, Any], str], Any]
 
 def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
     config = read_config(document["model"], MASKED)
-    reader = load_reader(config.text, Path(document["model"].get("tokenizer_folder", "")))
+    folder = Path(document["model"].get("tokenizer_folder", ""))
+    reader = load_reader(config.text, folder)
     if reader.vocab_size > config.shape.phone_vocab_size:
         raise InputError(f"model: phone_vocab_size is below the tokenizer's {reader.vocab_size} ids; raise it")
     objective = checked(MaskedObjective, document.get("objective", {}), "objective")
     train, valid, codec = splits(data, reader, config.text, config.shape.cond_codebook_size, in_a_row=False)
     config = replace(config, codec=config.codec or codec)
-    return MaskedTask(config, build_network(config), objective), train, valid
+    tokenizer = None if config.text == BYTES else folder
+    return MaskedTask(config, build_network(config), objective, tokenizer), train, valid
 
 
 def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:

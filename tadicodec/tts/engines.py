@@ -80,7 +80,8 @@ def write(
 def load_engine(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Engine:
     """The engine of a folder. Raises InputError."""
     config, network = load_tts(folder, dtype)
-    reader = load_reader(config.text, folder)
+    ours = folder / "text_tokenizer"
+    reader = load_reader(config.text, ours if ours.is_dir() else folder)  # published models keep it beside the weights
     return engine_of(config, network.to(device), reader)
 
 

@@ -91,15 +91,22 @@ def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
 
 
 def save_tts(
-    folder: Path, config: TtsConfig, network: nn.Module, *, dtype: torch.dtype | None = None, overwrite: bool = False
+    folder: Path,
+    config: TtsConfig,
+    network: nn.Module,
+    *,
+    tokenizer: Path | None = None,
+    dtype: torch.dtype | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write config.json and model.safetensors of our own layout.
+    """Write config.json, model.safetensors and, for models that read chat messages, text_tokenizer/ (a copy of
+    the folder `tokenizer`).
 
     Raises:
         InputError: the folder exists (without overwrite) or cannot be written.
     """
     tensors = to_dtype(network.state_dict(), dtype or torch.float32)
-    save_model(folder, config, {"model.safetensors": tensors}, overwrite=overwrite)
+    save_model(folder, config, {"model.safetensors": tensors}, tokenizer=tokenizer, overwrite=overwrite)
 
 
 def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -76,13 +76,12 @@ class Speaker:
         """
         if float(torch.as_tensor(wave).abs().max()) < QUIET:
             raise InputError("the prompt is silent; give a few seconds of speech")
-        prompt = self.codec.prompt(wave, sample_rate, text or "")
-        if text is not None:
-            return prompt
-        transcribe = getattr(self.codec, "transcribe", None)
-        if transcribe is None:
+        if text is None and not self.codec.transcribes:
             raise InputError("this codec cannot transcribe the prompt; say what it says with --prompt-text (text=...)")
-        return replace(prompt, text=heard(self.codec, wave, sample_rate))
+        prompt = self.codec.prompt(wave, sample_rate, text)
+        if text is None and not prompt.text.strip():
+            raise InputError("no words were recognised in the prompt; say what it says with --prompt-text (text=...)")
+        return prompt
 
     def speak(
         self,
@@ -115,11 +114,7 @@ class Speaker:
     ) -> Iterator[Speech]:
         """The language model's part alone: one Speech a sentence."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        if (
-            not len(prompt.codes)
-            or not 0 <= int(prompt.codes.min()) <= int(prompt.codes.max()) < self.engine.codebook_size
-        ):
-            raise InputError("this speaker prompt is not of this model; make it again with speaker.prompt")
+        self.codec.check_prompt(prompt)
         for sentence, script in self.plan(text, prompt, options):
             codes = self.engine.sample(script, prompt, generator)[None]
             length = torch.tensor([codes.shape[1]])
@@ -167,14 +162,6 @@ class Speaker:
         steps = own.steps if options.steps is None else options.steps
         guidance = own.guidance if options.guidance is None else options.guidance
         return self.codec.decode(speech, prompt, steps, guidance, generator)[0]
-
-
-def heard(codec: Codec, wave: Wave, sample_rate: int) -> str:
-    """The codec's own transcript of a prompt. Raises InputError when it hears no words."""
-    text = codec.transcribe(wave, sample_rate)
-    if not text.strip():
-        raise InputError("no words were recognised in the prompt; say what it says with --prompt-text (text=...)")
-    return text
 
 
 def shares(total: int, usual: list[int]) -> list[int]:

@@ -17,6 +17,7 @@ from tadicodec.tts.engines import load_engine
 from tadicodec.tts.folder import build_network
 from tests.train.test_ar_task import same_runs, tokens_of
 from tests.tts.language import config_of, masked_model, voice_prompt, write_language
+from tests.tts.published_layout import tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,22 @@ def test_it_learns_to_speak_in_the_prompts_voice(recipe: Path, tmp_path: Path) -
     engine = load_engine(tmp_path / "model")
     assert engine.config.codec == "language"
     assert tokens_of(engine, "bad cafe", voice_prompt("face dab", 2)) > 0.6
+
+
+def test_the_published_network_trains_with_its_chat_prompt(recipe: Path, tmp_path: Path) -> None:
+    """As published: text before the codes, a vector for each code, a tokenizer, no durations."""
+    tokenizer(0).save_pretrained(tmp_path / "names")
+    published = {"code_features": 0, "text_layers": 0, "duration_size": 0, "phone_vocab_size": 300}
+    document = yaml.safe_load(recipe.read_text())
+    document["model"] = {**masked_model(**published), "text": "qwen", "tokenizer_folder": str(tmp_path / "names")}
+    document["data"]["tokens"], document["loop"] = 60, {"steps": 2, "valid_every": 2, "valid_batches": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(document))
+    run_recipe(tmp_path / "recipe.yaml", [f"out={tmp_path / 'run'}", "loop.max_minutes=1e-9"], progress=False)
+    run_recipe(tmp_path / "recipe.yaml", [f"out={tmp_path / 'run'}"], progress=False)
+    engine, prompt = load_engine(tmp_path / "run" / "model"), voice_prompt("abc", 1)
+    script = engine.script("abc", prompt)
+    assert script.starts is None and script.tokens == 2
+    assert engine.sample(script, prompt, torch.Generator().manual_seed(0)).shape == (script.tokens,)
 
 
 def test_what_is_hidden() -> None:

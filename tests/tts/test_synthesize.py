@@ -91,10 +91,17 @@ def test_prompts_of_every_kind(speaker: Speaker, monkeypatch: pytest.MonkeyPatch
         speaker.prompt(np.zeros(24000, dtype=np.float32), 24000, "a")
     with pytest.raises(InputError, match="0.16"):
         speaker.prompt(voice(0.1), 24000, "a")
-    monkeypatch.setattr(Codec, "transcribe", lambda self, wave, rate: "heard words", raising=False)
+    monkeypatch.setattr(Codec, "transcribes", True)
+    monkeypatch.setattr(
+        Codec, "text_or", lambda self, given, written, samples: "heard words" if given is None else given
+    )
     assert speaker.prompt(voice(1.0), 24000).text == "heard words"
-    monkeypatch.setattr(Codec, "transcribe", lambda self, wave, rate: " ", raising=False)
+    assert speaker.prompt(voice(1.0), 24000, "").text == ""
+    monkeypatch.setattr(Codec, "text_or", lambda self, given, written, samples: " ")
     with pytest.raises(InputError, match="no words were recognised"):
+        speaker.prompt(voice(1.0), 24000)
+    monkeypatch.setattr(Codec, "transcribes", False)
+    with pytest.raises(InputError, match="--prompt-text"):
         speaker.prompt(voice(1.0), 24000)
 
 
@@ -125,8 +132,10 @@ def test_a_model_speaks_its_own_codecs_codes_only(codec: Codec) -> None:
 
 
 def test_damaged_prompts_and_missing_models(speaker: Speaker, prompt: Prompt, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not of this model"):
+    with pytest.raises(InputError, match="codes must be"):
         speaker.speak("Hello.", replace(prompt, codes=prompt.codes + 2**14))
+    with pytest.raises(InputError, match="not of this model"):
+        speaker.speak("Hello.", replace(prompt, mel=prompt.mel[:-1]))
     with pytest.raises(InputError, match="no such model"):
         Speaker.from_pretrained(tmp_path / "none", codec=speaker.codec)
     with pytest.raises(InputError, match="engine"):
