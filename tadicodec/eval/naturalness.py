@@ -6,7 +6,7 @@ import math
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from pathlib import Path
@@ -67,7 +67,8 @@ class DistillMos:
         except (ImportError, OSError) as error:
             needs = "pip install --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0"
             raise InputError(f"distillmos is not installed: {needs}") from error
-        self.net = distillmos.ConvTransformerSQAModel().eval().to(device)
+        with redirect_stdout(sys.stderr):  # it says where its weights are
+            self.net = distillmos.ConvTransformerSQAModel().eval().to(device)
         self.device = device
         self.name = f"DistillMOS {version('distillmos')}"
 
