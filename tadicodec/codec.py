@@ -429,6 +429,7 @@ class Codec:
             defaults.sway,
             defaults.guidance_from,
             defaults.guidance_to,
+            defaults.temperature,
         )
 
     def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:

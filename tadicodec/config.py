@@ -21,6 +21,7 @@ T = TypeVar("T")
 SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
+HOTTEST = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
 
 
@@ -132,10 +133,11 @@ class InferenceConfig:
     rescale: float = 0.75
     max_text_tokens: int = 2048  # a piece of speech may carry
     piece_seconds: float = 30.0  # longer audio is taken in pieces of at most this
-    method: str = "euler"  # this and the next three: see model/flow.py
+    method: str = "euler"  # this and the next four: see model/flow.py
     sway: float = 0.0
     guidance_from: float = 0.0
     guidance_to: float = 1.0
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         require_positive("inference", self, "steps", "max_text_tokens", "piece_seconds")
@@ -143,6 +145,8 @@ class InferenceConfig:
             raise InputError(f"config: inference guidance is 0 or more, not {self.guidance}")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
+        if not 0 <= self.temperature <= HOTTEST:
+            raise InputError(f"config: inference temperature is 0 to {HOTTEST}, not {self.temperature}")
         if self.method not in METHODS:
             raise InputError(f"config: inference method {self.method!r} is none of {', '.join(METHODS)}")
         if not -1 <= self.sway <= SWAY_MOST:

@@ -142,3 +142,14 @@ def test_sway_moves_steps_towards_the_noise() -> None:
     even, early = SolverConfig(4).edges, SolverConfig(4, sway=-1.0).edges
     assert even == [0, 0.25, 0.5, 0.75, 1] and early[0] == 0 and early[-1] == 1
     assert all(b < a for a, b in zip(even[1:-1], early[1:-1])) and early == sorted(early)
+
+
+def test_temperature_scales_the_noise_but_not_the_prompt() -> None:
+    noise, prompt = torch.randn(1, 8, 4, generator=torch.Generator().manual_seed(0)), torch.ones(1, 8, 4)
+
+    def still(mel: torch.Tensor, time: float, guided: bool) -> tuple[torch.Tensor, None]:
+        return torch.zeros_like(mel), None
+
+    cold = SolverConfig(2, 1.0, temperature=0.5)
+    out = flow.solve(still, noise, cold, prompt=prompt, prompt_lengths=torch.tensor([3]))
+    assert torch.equal(out[:, :3], prompt[:, :3]) and torch.equal(out[:, 3:], 0.5 * noise[:, 3:])
