@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from tadicodec.quant.job import Job
 
 METHODS = ("glm", "lr_qat", "l4q", "teacher_intervention", "zero_qat", "roste")
-SMALL_GROUP = 32  # below 8 bits one scale a row is too coarse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model folder, Hugging Face id, or `bundled`")
     parser.add_argument("output", metavar="OUT", help="folder for the quantized model")
     parser.add_argument("--method", choices=METHODS, help="glm needs no data, the others train (glm)")
-    parser.add_argument("--bits", type=int, metavar="B", help="bits a weight, 2 to 8 (8)")
+    parser.add_argument("--bits", type=int, metavar="B", help="bits a weight, 2 to 8 (8; training methods: 4 or 2)")
     parser.add_argument(
-        "--group", type=int, metavar="G", help="inputs that share a scale, 0: the row (0 for 8 bits, 32 below)"
+        "--group", type=int, metavar="G", help="inputs that share a scale, 0: the row (0 for 8 bits, else mostly 32)"
     )
     parser.add_argument("--data", metavar="DATA", help="manifest or prepared features, for methods that train")
-    parser.add_argument("--steps", type=int, metavar="N", help="training steps (300)")
+    parser.add_argument("--steps", type=int, metavar="N", help="training steps (1000)")
     parser.add_argument("--seed", type=options.seed, metavar="S", help="random seed (0)")
     parser.add_argument("--recipe", metavar="YAML", help="everything else, and defaults for these (recipes/quant/)")
     parser.add_argument(
@@ -80,8 +79,6 @@ def read_job(args: argparse.Namespace) -> Job:
     )
     wanted = sections["quantization"]
     wanted |= {key: getattr(args, key) for key in ("method", "bits", "group") if getattr(args, key) is not None}
-    if wanted.get("bits", 8) in range(2, 8):
-        wanted.setdefault("group", SMALL_GROUP)
     sections["tuning"] |= {key: getattr(args, key) for key in ("steps", "seed") if getattr(args, key) is not None}
     job = Job.from_sections(sections, tabulate=args.tabulate)
     if job.trains and args.data is None:

@@ -79,7 +79,7 @@ class QuantConfig:
 class TuneConfig:
     """The training of a method that trains."""
 
-    steps: int = 300
+    steps: int = 1000
     seed: int = 0
     lr: float = 1e-3  # of weights or corrections; ZeroQAT: in units of the perturbation
     scale_lr: float = 0.0  # of scales, where they are learned; 0: lr / 50

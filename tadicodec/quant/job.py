@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 # Blocks at the wanted bits, every other matrix in 8, and what touches the codes themselves as it is.
 CODEC = {"layers": ["*_proj"], "other_bits": 8, "keep": ["vq_*"]}
 VOCODER = {"bits": 8, "keep": ["head.*"]}
+SMALL_GROUP = 32  # below 8 bits one scale a row is coarse
+# Where a method starts from, if not told otherwise: quantization and tuning, as in recipes/quant.
+STARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "lr_qat": ({"bits": 4, "rank": 16}, {"lr": 1e-3, "scale_lr": 1e-5}),
+    "l4q": ({"bits": 4, "rank": 4}, {"lr": 5e-4, "scale_lr": 1e-5, "weight_decay": 0.01}),
+    "teacher_intervention": (
+        {"bits": 2, "activation": {"bits": 8, "symmetric": True}},
+        {"lr": 3e-4, "weight_decay": 0.01, "intervene": 120},
+    ),
+    "zero_qat": ({"bits": 4, "variant": "scales"}, {"lr": 3e-2}),
+    "roste": ({"bits": 4, "group": 0, "activation": {"bits": 4, "clip": 0.95}}, {"lr": 1e-4}),
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,17 @@ class Job:
 
     @classmethod
     def from_sections(cls, sections: dict[str, dict[str, Any]], *, tabulate: bool = False) -> Job:
-        """From a recipe's sections; what they do not say is this module's defaults. Raises InputError."""
+        """From a recipe's sections; what they do not say is where the method starts from. Raises InputError."""
+        given = sections.get("quantization", {})
+        start, tuning = STARTS.get(str(given.get("method")), ({}, {}))
+        wanted = {**CODEC, **start, **given}
+        if wanted.get("bits") in range(2, 8):
+            wanted.setdefault("group", SMALL_GROUP)
         vocoder = QuantConfig.from_dict({**VOCODER, **sections.get("vocoder", {})})
         if vocoder.method != "glm":
             raise InputError("quantization: the vocoder is rounded after training (method glm)")
-        model = QuantConfig.from_dict({**CODEC, **sections.get("quantization", {})})
-        return cls(model, vocoder, TuneConfig.from_dict(sections.get("tuning", {})), tabulate)
+        tune = TuneConfig.from_dict({**tuning, **sections.get("tuning", {})})
+        return cls(QuantConfig.from_dict(wanted), vocoder, tune, tabulate)
 
     @property
     def trains(self) -> bool:
