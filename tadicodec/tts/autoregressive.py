@@ -20,6 +20,7 @@ from tadicodec.tts.duration import Durations
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"
+VECTOR_STD = 0.02  # as transformers initialises the other vectors; larger ones would begin with sure, wrong choices
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class SpeechLM(nn.Module):
         self.config, self.vocabulary = config, byte_vocabulary(config.codebook_size)
         self.lm = build_lm(config.transformers, BYTE_VALUES + 2).base_model
         width = self.lm.get_input_embeddings().embedding_dim
-        self.codes = CodeTable(config.codebook_size, width, config.code_features)
+        self.codes = CodeTable(config.codebook_size, width, config.code_features, VECTOR_STD)
         self.duration = Durations(BYTE_VALUES, config.duration_size)
 
     def table(self) -> Tensor:

@@ -9,17 +9,22 @@ from torch.nn import functional as F
 
 from tadicodec.model.quantizer import from_codes
 
+FEATURE_SIZE = 0.4  # root mean square of the features at the start
+
 
 class CodeTable(nn.Module):
-    """Bits -> Linear -> GELU -> Linear: a function of all bits together, not a sum over them."""
+    """Bits -> Linear -> GELU -> Linear: a function of all bits together, not a sum over them. std: about that of the
+    vectors' entries at the start of training."""
 
-    def __init__(self, codes: int, size: int, features: int) -> None:
+    def __init__(self, codes: int, size: int, features: int, std: float) -> None:
         super().__init__()
         bits = codes.bit_length() - 1
         corners = from_codes(torch.arange(codes), bits) * bits**0.5  # +1 and -1
         self.register_buffer("corners", corners, persistent=False)
         self.inner = nn.Linear(bits, features)
         self.outer = nn.Linear(features, size)
+        nn.init.normal_(self.outer.weight, std=std / (FEATURE_SIZE * features**0.5))
+        nn.init.zeros_(self.outer.bias)
 
     def forward(self, codes: Tensor | None = None) -> Tensor:
         """codes [...] -> vectors [..., size]; None: of all codes, [codes, size]."""

@@ -97,8 +97,8 @@ class MaskedNetwork(nn.Module):
         size, codes = config.hidden_size, config.cond_codebook_size
         self.mask_emb = nn.Embedding(1, size)
         if config.code_features:
-            self.cond_emb = CodeTable(codes, size, config.code_features)
-            self.to_logit = CodeTable(codes, size + 1, config.code_features)  # a vector and a bias for each code
+            self.cond_emb = CodeTable(codes, size, config.code_features, std=0.5)  # as large as the text
+            self.to_logit = CodeTable(codes, size + 1, config.code_features, std=0.02)  # a vector and a bias for each
         else:
             self.cond_emb = nn.Embedding(codes, size)
             self.to_logit = nn.Linear(size, codes)

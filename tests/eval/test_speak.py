@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tadicodec.eval.cases import read_cases
 from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems import SYSTEMS, Setup, load_system
 from tests.conftest import voice
+from tests.tts.language import LETTERS
 from tests.tts.test_synthesize import save_speaker
 
 
@@ -22,7 +24,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Setup:
     folder, rows = tmp_path_factory.mktemp("speak"), []
     for i in range(3):
         soundfile.write(folder / f"{i}.wav", voice(1.2, seed=i), 24000)
-        row = {"id": str(i), "audio": f"{i}.wav", "text": "a few words", "speaker": "s", "split": "test"}
+        row = {"id": str(i), "audio": f"{i}.wav", "text": f"a few words {LETTERS[i]}", "speaker": "s", "split": "test"}
         rows.append(json.dumps({**row, "seconds": 1.2, "sample_rate": 24000}))
     (folder / "manifest.jsonl").write_text("\n".join(rows))
     models = tuple(str(save_speaker(folder / engine, engine, codec)) for engine in ("ar", "masked"))
@@ -44,8 +46,6 @@ def test_rows_and_renderings(setup: Setup) -> None:
 
 
 def test_what_it_needs(setup: Setup, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="no such model"):
         load_system("speak", replace(setup, conditions=("nowhere",)))
     soundfile.write(tmp_path / "a.wav", voice(1.0), 24000)
