@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import asdict, dataclass
 
-TEXT_COMPRESSOR = "raw DEFLATE (zlib level 9), each utterance alone"
+TEXT_COMPRESSOR = "raw DEFLATE (zlib level 9), each utterance alone, or left as it is where that is shorter"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Bits:
 def count_bits(code_bits: int, text: str, prompt_bytes: int = 0) -> Bits:
     """Bits of an utterance with this text (UTF-8) and a prompt of this size."""
     raw = text.encode()
-    return Bits(code_bits, 8 * len(raw), 8 * len(deflate(raw)), 8 * prompt_bytes)
+    return Bits(code_bits, 8 * len(raw), 8 * min(len(raw), len(deflate(raw))), 8 * prompt_bytes)
 
 
 def deflate(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 
 from tadicodec.eval.intervals import Estimate
 
-WIDTH, LABELS, VALUES, BAR = 760, 170, 130, 24  # pixels
+WIDTH, LABELS, VALUES, BAR = 780, 170, 150, 24  # pixels
 HEIGHT, MARGIN = 300, 46
 
 

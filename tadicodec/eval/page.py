@@ -23,18 +23,18 @@ STYLE = """
 --reference:#9aa7b8;--system:#2f6fed;--baseline:#d9923b}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--paper:#14181f;--soft:#98a2b3;--line:#2c3440;
 --reference:#66748a;--system:#6c9bff;--baseline:#e0a458}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1100px;margin:2rem auto;
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1320px;margin:2rem auto;
 padding:0 1rem}h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}p{color:var(--soft);max-width:75ch}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:var(--soft)}dd{margin:0;
 overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;
-font-variant-numeric:tabular-nums}th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid var(--line);
+font-variant-numeric:tabular-nums}th,td{padding:.3rem .55rem;text-align:right;border-bottom:1px solid var(--line);
 vertical-align:top}td{white-space:nowrap}th:first-child,td:first-child,.words{text-align:left}
 .words{white-space:normal;min-width:18rem}th{color:var(--soft);font-weight:600}tr.system td:first-child{font-weight:600}
-figure{margin:1.2rem 0;max-width:760px}figcaption{font-weight:600}svg{width:100%;height:auto}svg text{fill:var(--ink);
+figure{margin:1.2rem 0;max-width:780px}figcaption{font-weight:600}svg{width:100%;height:auto}svg text{fill:var(--ink);
 font-size:12px}.grid{stroke:var(--line)}.mark{text-anchor:middle}.label{text-anchor:end}.reference{fill:var(--reference)}
 .system{fill:var(--system)}.baseline{fill:var(--baseline)}circle{opacity:.65}.interval{stroke:var(--ink);fill:none;
 stroke-width:1.5}.key i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin:0 .4em 0 1em}
-audio{height:2rem;width:15rem}li{overflow-wrap:anywhere}
+audio{height:2rem;width:13rem}li{overflow-wrap:anywhere}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
 KEY = "".join(

@@ -88,5 +88,5 @@ def hardware(device: str) -> str:
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     except OSError:
         pass  # not Linux
-    processor = f"{name}, {torch.get_num_threads()} threads"
+    processor = f"{name}, threads: {torch.get_num_threads()}"
     return f"{torch.cuda.get_device_name(device)}; {processor}" if device.startswith("cuda") else processor

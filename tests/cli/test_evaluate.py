@@ -1,6 +1,9 @@
 """The command from end to end with a tiny codec; the judges are those of tests/eval."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -57,6 +60,37 @@ def test_cut_short_anywhere_it_ends_the_same(evaluate, manifest, tmp_path):  # n
         assert evaluate(manifest, whole, *options).code == 0
         assert figures(whole) == expected
         assert (whole / "results.jsonl").read_bytes().startswith(data[: data.rfind(b"\n", 0, cut) + 1])
+
+
+SLOWLY = """
+import sys, time
+from tadicodec.cli.main import main
+from tadicodec.eval import transcribe
+from tests.eval.conftest import LengthReader
+read = LengthReader.__call__
+LengthReader.__call__ = lambda self, wave: time.sleep(0.3) or read(self, wave)
+transcribe.load_transcriber = lambda name, device: LengthReader(name)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_killed_with_9_it_goes_on(evaluate, manifest, tmp_path):  # noqa: F811
+    out, arguments = tmp_path / "out", ["--system", "folder", "--generated", manifest.parent, "--baselines", "none"]
+    command = ["evaluate", manifest, "--out", out, "--asr", "reader", *arguments]
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, *map(str, command)], stdout=subprocess.DEVNULL)
+    results = out / "results.jsonl"
+    while process.poll() is None and (not results.exists() or results.read_bytes().count(b"\n") < 3):
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    before = results.read_bytes()
+    done = before.count(b"\n")
+    assert 3 <= done < 12
+    assert evaluate(manifest, out, *arguments).code == 0
+    after = results.read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1])
+    keys = [(line["row"], line["id"], line["seed"]) for line in map(json.loads, after.splitlines())]
+    assert len(keys) == len(set(keys)) == 12
 
 
 def test_more_of_the_same_adds_and_another_setting_is_refused(evaluate, manifest, tmp_path):  # noqa: F811

@@ -16,6 +16,11 @@ def test_no_text_costs_nothing():
     assert count_bits(14, "") == Bits(14, 0, 0, 0)
 
 
+def test_compression_never_costs():
+    assert count_bits(14, "no").text_compressed == 16
+    assert count_bits(14, "again and again and again and again").text_compressed < 8 * 36
+
+
 def test_compressed_text_can_be_read_again():
     text = b"the same words the same words the same words"
     assert zlib.decompress(deflate(text), -15) == text and len(deflate(text)) < len(text)
