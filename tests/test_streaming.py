@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from tadicodec.errors import InputError
 from tadicodec.pieces import Cutter
 from tadicodec.speech import Speech
 from tadicodec.streaming import Utterance, WaveStream, Window
-from tests.conftest import voice
+from tests.conftest import tiny_codec, voice
 
 WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 
@@ -210,3 +212,14 @@ def test_bad_streams(codec: Codec, speech: Speech) -> None:
     ):
         with pytest.raises(InputError):
             call()
+
+
+def test_compiled_decoding_is_the_same(speech: Speech) -> None:
+    """What is handed to the compiler gives the same sound at two lengths, with and without text."""
+    codec = tiny_codec()
+    cases = [replace(speech[0], lengths=torch.tensor([n]), samples=torch.tensor([n * 3840])) for n in (5, 12)]
+    cases.append(replace(cases[0], text=(None,)))
+    plain = [codec.decode(case) for case in cases]
+    codec.compile(backend="eager")
+    for case, expected in zip(cases, plain, strict=True):
+        torch.testing.assert_close(codec.decode(case), expected, atol=1e-5, rtol=1e-4)

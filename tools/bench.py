@@ -118,7 +118,7 @@ def first_sound(case: Case) -> Callable[[], object]:
     from tadicodec.streaming import Utterance
 
     tokens = case.frames // 8
-    codes = torch.arange(9) % case.codec.config.autoencoder.codebook_size
+    codes = torch.arange(min(9, tokens)) % case.codec.config.autoencoder.codebook_size
 
     def run() -> object:
         stream = case.codec.receive(Utterance(tokens, tokens * 3840, None, None), case.steps, case.guidance)
@@ -135,6 +135,7 @@ STAGES: dict[str, tuple[Stage, Stage | None]] = {
     "encode + decode": (whole, None),
     "first sound": (first_sound, None),
 }
+SINGLE = {"first sound"}  # stages that know no batches
 TEXT = "unless to be rather cold hearted and rather selfish is to be ill-disposed."
 
 
@@ -239,7 +240,7 @@ def measure(codec: Codec, args: argparse.Namespace) -> list[Row]:
     for name in args.stages:
         own, plain = STAGES[name]
         for seconds in args.seconds:
-            for batch in args.batch:
+            for batch in [1] if name in SINGLE else args.batch:
                 case = Case(codec, seconds, batch, steps, guidance, args.prompt_seconds)
                 took, memory = timed(own(case), args.repeats, codec.device)
                 before = None
