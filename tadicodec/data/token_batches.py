@@ -14,9 +14,11 @@ from tadicodec.config import require_positive
 from tadicodec.data.collate import pad
 from tadicodec.data.shards import TokenCorpus
 from tadicodec.errors import InputError
+from tadicodec.text.normalize import LETTERS
 from tadicodec.tts.prompt import BYTES, TextReader
 from tadicodec.tts.script import joined
 
+ASCII = 128
 UNKNOWN = -1.0  # start of a character nobody knows
 
 
@@ -30,13 +32,15 @@ class TokenData:
     max_tokens: int = 160
     pair: float = 0.5  # probability that another utterance of the speaker goes before, as a prompt will
     pair_tokens: int = 48  # the longest such utterance
+    bare_text: float = 0.3  # probability of its text without punctuation, as the codec's transcriber would write it
     train_split: str = "train"
     valid_split: str = "valid"
 
     def __post_init__(self) -> None:
         require_positive("data", self, "tokens", "min_tokens", "max_tokens", "pair_tokens")
-        if not 0 <= self.pair <= 1:
-            raise InputError(f"recipe: data.pair is {self.pair}; it must be between 0 and 1")
+        for name in ("pair", "bare_text"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"recipe: data.{name} is {getattr(self, name)}; it must be between 0 and 1")
 
     @property
     def frames(self) -> int:
@@ -66,7 +70,7 @@ class TokenCollator:
                 self.partners[speaker].append(index)
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
-        draws = torch.rand(2, len(indices), generator=generator, dtype=torch.float64).tolist()
+        draws = torch.rand(3, len(indices), generator=generator, dtype=torch.float64).tolist()
         lines = [self.line(index, *draw) for index, *draw in zip(indices, *draws)]
         return {
             "codes": pad([line.codes for line in lines]),
@@ -77,7 +81,7 @@ class TokenCollator:
             "prompts": torch.tensor([line.prompt for line in lines]),
         }
 
-    def line(self, index: int, chance: float, choice: float) -> Line:
+    def line(self, index: int, chance: float, choice: float, bareness: float) -> Line:
         """An utterance, behind another of its speaker with the probability of the recipe."""
         own = self.corpus[index]
         others = self.partners[own.speaker]
@@ -92,6 +96,8 @@ class TokenCollator:
             codes = np.concatenate([before.codes, own.codes])
             return Line(ids, torch.from_numpy(codes), torch.full((len(ids),), UNKNOWN), len(before.codes))
         first, second = self.single(other), self.single(index)
+        if bareness < self.data.bare_text:
+            first = bare(first)
         count = len(first.codes)
         ids, starts = joined((first.ids, first.starts), (second.ids, second.starts), count)
         if min(float(line.starts.min()) if len(line.ids) else 0.0 for line in (first, second)) < 0:
@@ -108,3 +114,15 @@ class TokenCollator:
 
     def text_length(self, index: int) -> int:
         return len(self.reader.encode(self.corpus[index].text))
+
+
+def bare(line: Line) -> Line:
+    """The same line with letters, apostrophes and single spaces only; as it is where it has other scripts' letters."""
+    ids = line.ids.tolist()
+    if any(byte >= ASCII for byte in ids):
+        return line
+    plain = [byte if chr(byte) in LETTERS else ord(" ") for byte in ids]
+    kept = [i for i, byte in enumerate(plain) if chr(byte) != " " or (i > 0 and chr(plain[i - 1]) != " ")]
+    if kept and chr(plain[kept[-1]]) == " ":
+        kept.pop()
+    return Line(torch.tensor([plain[i] for i in kept], dtype=torch.long), line.codes, line.starts[kept], line.prompt)

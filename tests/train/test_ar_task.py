@@ -14,9 +14,10 @@ import yaml
 from safetensors.torch import load_file
 
 from tadicodec.data.shards import TokenCorpus
-from tadicodec.data.token_batches import TokenCollator, TokenData
+from tadicodec.data.token_batches import Line, TokenCollator, TokenData, bare
 from tadicodec.errors import InputError
 from tadicodec.speech import Prompt
+from tadicodec.text.normalize import letters_only, normalize
 from tadicodec.text.tokens import ByteTokenizer
 from tadicodec.train.ar_task import ArLearner, ArObjective
 from tadicodec.train.recipe import run_recipe
@@ -82,7 +83,7 @@ def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_it_learns_to_speak_in_the_prompts_voice(recipe: Path, tmp_path: Path) -> None:
-    steps = ["loop.steps=250", "loop.valid_every=250", "data.tokens=900"]
+    steps = ["loop.steps=150", "loop.valid_every=150", "data.tokens=900"]
     run_recipe(recipe, [f"out={tmp_path}", *steps], progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     valid = [row for row in rows if row["kind"] == "valid"][-1]
@@ -160,6 +161,18 @@ def test_pairs_are_of_one_speaker_on_one_time_axis(tmp_path: Path) -> None:
         for j, letter in enumerate(text):
             if j not in spaces:
                 assert LETTERS[int(codes[int(starts[j])]) // 8] == letter
+
+
+def test_bare_text_is_what_a_transcriber_writes() -> None:
+    text = normalize("Well, Mr. O'Neil - 'tis so!")
+    line = Line(torch.tensor(list(text.encode())), torch.tensor([1]), torch.arange(float(len(text))))
+    plain = bare(line)
+    said = bytes(plain.ids.tolist()).decode()
+    assert said == letters_only(text) == "well mister o'neil 'tis so"
+    kept = [text[int(start)] for start in plain.starts]
+    assert all(one == other or one in ",.-! " for one, other in zip(kept, said, strict=True))
+    foreign = Line(torch.tensor(list("né".encode())), torch.tensor([1]), torch.arange(3.0))
+    assert bare(foreign) is foreign
 
 
 def test_starts_may_be_unknown(recipe: Path, tmp_path: Path) -> None:

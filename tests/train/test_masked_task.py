@@ -42,7 +42,7 @@ def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_it_learns_to_speak_in_the_prompts_voice(recipe: Path, tmp_path: Path) -> None:
-    steps = ["loop.steps=250", "loop.valid_every=250", "data.tokens=600"]
+    steps = ["loop.steps=150", "loop.valid_every=150", "data.tokens=600"]
     run_recipe(recipe, [f"out={tmp_path}", *steps], progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     valid = [row for row in rows if row["kind"] == "valid"][-1]
