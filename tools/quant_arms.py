@@ -1,0 +1,211 @@
+"""What the quantization experiments are made of: copies of a codec's network under one job each, and their measures."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.codec import Codec
+from tadicodec.data.features import Features
+from tadicodec.model.fused import unfuse
+from tadicodec.quant import zero_qat
+from tadicodec.quant.codec_tuning import Lessons
+from tadicodec.quant.intervention import Interventions
+from tadicodec.quant.job import CODEC, Job
+from tadicodec.quant.layout import linear_layers
+from tadicodec.quant.lowrank import LowRank
+from tadicodec.quant.observe import SavedBytes
+from tadicodec.quant.packed import PackedLinear
+from tadicodec.quant.prepare import convert, prepare
+from tadicodec.quant.tables import put
+from tadicodec.quant.tune import Forward, Objective, tune
+from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One experiment's surroundings."""
+
+    codec: Codec
+    train: Features
+    valid: Features
+    steps: int
+    seed: int
+    batches: int = 4  # of validation
+
+    def job(self, method: str, bits: int, *, tuning: dict | None = None, **changes: Any) -> Job:
+        plain = {"other_bits": 0, "scale": "float32", "group": 0, "activation": {}}
+        quantization = {**CODEC, **plain, "method": method, "bits": bits, **changes}
+        tune_section = {"steps": self.steps, "seed": self.seed, **(tuning or {})}
+        return Job.from_sections({"quantization": quantization, "tuning": tune_section})
+
+
+class Arm:
+    """A copy of the network under one job, with training and validation objectives of its own."""
+
+    def __init__(self, setting: Setting, job: Job, model: nn.Module | None = None) -> None:
+        self.setting, self.job = setting, job
+        self.model = copy.deepcopy(setting.codec.model if model is None else model)
+        unfuse(self.model)
+        self.generator = torch.Generator().manual_seed(setting.seed)
+        self.lessons = Lessons(setting.codec, self.model, job, setting.train, self.generator)
+        held = replace(job, tune=replace(job.tune, seed=0, loss="imitate"))  # the same batches and noise for every arm
+        lessons = Lessons(setting.codec, self.model, held, setting.valid, torch.Generator().manual_seed(0))
+        found = lessons.objectives()
+        self.held = [next(found) for _ in range(setting.batches)]
+
+    def prepare(self) -> Arm:
+        inputs = self.lessons.look() if self.job.model.method in ("roste", "zero_qat") else None
+        prepare(self.model, self.job.model, self.generator, inputs)
+        return self
+
+    @torch.no_grad()
+    def val(self) -> float:
+        training = self.model.training
+        self.model.eval()
+        loss = sum(float(objective()) for objective in self.held) / len(self.held)
+        self.model.train(training)
+        return loss
+
+    def train(self, every: int = 0, interventions: Interventions | None = None) -> list[tuple[int, float]]:
+        """Validation losses by step: the first, each `every` steps, the last."""
+        curve = [(0, self.val())]
+        objectives, count = self.lessons.objectives(interventions), [0]
+
+        def watched() -> Iterator[Objective]:
+            for objective in objectives:
+                if every and count[0] and count[0] % every == 0:
+                    curve.append((count[0], self.val()))
+                count[0] += 1
+                yield objective
+
+        tune(self.model, watched(), self.job.tune, self.generator, interventions=interventions)
+        return [*curve, (self.job.tune.steps, self.val())]
+
+    def bytes(self) -> Row:
+        """Of one training step: parameters and buffers, gradients and moments of what learns, and saved tensors."""
+        own = [p for p in self.model.parameters() if p.requires_grad]
+        with SavedBytes() as saved:
+            next(self.lessons.objectives())()
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return {
+            "weights": sum(t.nbytes for t in tensors),
+            "gradients_and_moments": 3 * sum(p.nbytes for p in own),
+            "saved": saved.total(tensors),
+        }
+
+
+def block_layers(model: nn.Module) -> dict[str, nn.Linear]:
+    return {name: layer for name, layer in linear_layers(model).items() if name.endswith("_proj")}
+
+
+class SideBranch(nn.Module):
+    """A frozen layer plus a LoRA branch beside it (QLoRA)."""
+
+    def __init__(self, layer: nn.Module, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.layer = layer
+        self.branch = LowRank((layer.out_features, layer.in_features), rank, float(rank), generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + (x @ self.branch.right.T) @ self.branch.left.T * self.branch.gain
+
+
+def add_side_branches(model: nn.Module, rank: int, generator: torch.Generator) -> list[nn.Parameter]:
+    convert(model)
+    for name in [n for n, m in model.named_modules() if isinstance(m, PackedLinear)]:
+        put(model, name, SideBranch(model.get_submodule(name), rank, generator))
+    return [p for m in model.modules() if isinstance(m, SideBranch) for p in m.branch.parameters()]
+
+
+def train_side_branches(arm: Arm, parameters: list[nn.Parameter]) -> None:
+    optimizer = torch.optim.AdamW(parameters, lr=arm.job.tune.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    objectives = arm.lessons.objectives()
+    for _ in range(arm.job.tune.steps):
+        optimizer.zero_grad()
+        next(objectives)().backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+
+def merge_side_branches(source: nn.Module, branched: nn.Module) -> nn.Module:
+    """A float network with the rounded weights plus their branches."""
+    merged = copy.deepcopy(source)
+    with torch.no_grad():
+        for name, module in branched.named_modules():
+            if isinstance(module, SideBranch):
+                merged.get_submodule(name).weight.copy_(module.layer.weight() + module.branch.delta())
+    return merged
+
+
+def spiked(model: nn.Module, factor: float = 25.0, channels: int = 4) -> nn.Module:
+    """The same function with outliers: some rows of v and up times `factor`, their readers' columns divided by it."""
+    changed, pairs = copy.deepcopy(model), (("v_proj", "o_proj"), ("up_proj", "down_proj"))
+    with torch.no_grad():
+        for module in changed.modules():
+            for writer, reader in pairs:
+                if hasattr(module, writer) and hasattr(module, reader):
+                    getattr(module, writer).weight[:channels] *= factor
+                    getattr(module, reader).weight[:, :channels] /= factor
+    return changed
+
+
+def correlations(arm: Arm, count: int = 24) -> dict[str, float]:
+    """Of the finite difference with the straight-through directional derivative, over random directions, by share of
+    the roundings that a perturbation flips."""
+    objective, found = next(arm.lessons.objectives()), {}
+    for flips in (0.01, 0.03, 0.1, 0.3):
+        stepper = Forward(arm.model, replace(arm.job.tune, flips=flips), arm.generator)
+        scale = flips / 0.1  # scales and smoothing have no roundings of their own: their step grows alike
+        groups = [
+            replace(g, epsilon=g.epsilon * (scale if g.epsilon == zero_qat.LOG_STEP else 1))
+            for g in stepper.optimizer.groups
+        ]
+        stepper.optimizer.groups = groups
+        parameters = [p for group in groups for p in group.parameters]
+        gradients = torch.autograd.grad(objective(), parameters, allow_unused=True)
+        finite, straight = [], []
+        for seed in range(count):
+            with torch.no_grad():
+                stepper.optimizer.move(seed, 1.0)
+                upper = float(objective())
+                stepper.optimizer.move(seed, -2.0)
+                lower = float(objective())
+                stepper.optimizer.move(seed, 1.0)
+                finite.append((upper - lower) / 2)
+                noises = [(noise, group.epsilon) for _, noise, group in stepper.optimizer.noise(seed)]
+            slopes = zip(gradients, noises, strict=True)
+            straight.append(sum(float((g * u).sum()) * e for g, (u, e) in slopes if g is not None))
+        found[str(flips)] = float(torch.corrcoef(torch.tensor([finite, straight]))[0, 1])
+    return found
+
+
+@torch.inference_mode()
+def timed(codec: Codec, codes: list[Tensor], rounds: int = 3) -> Row:
+    """Seconds of decoding, the fastest round."""
+    speech = [
+        Speech(
+            c,
+            torch.tensor([c.shape[1]]),
+            torch.tensor([c.shape[1] * SAMPLES_PER_TOKEN]),
+            (None,),
+            codec.name,
+            codec.weights,
+        )
+        for c in codes
+    ]
+    best = float("inf")
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        for item in speech:
+            codec.decode(item)
+        best = min(best, time.perf_counter() - begin)
+    return {"seconds": best, "speech_seconds": sum(c.shape[1] for c in codes) / codec.token_rate}
