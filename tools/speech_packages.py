@@ -19,6 +19,7 @@ WITH_DEPENDENCIES = (
     "kaldi-native-fbank==1.23.0",
     "speechmos==0.0.1.1",
     "jiwer",
+    "whisper-normalizer==0.1.15",
     "pandas",
     "requests",
     "scipy",
