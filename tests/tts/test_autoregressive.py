@@ -23,7 +23,7 @@ GREEDY = ArSampling(top_k=1)
 def model(seed: int = 0, **changes: object) -> SpeechLM:
     torch.manual_seed(seed)
     network = build_network(config_of("ar", **changes)).eval()
-    torch.nn.init.normal_(network.codes.outer.weight, std=0.5)  # so that codes differ
+    torch.nn.init.normal_(network.codes.outer.weight, std=0.1)  # so that codes differ
     return network
 
 
