@@ -1,6 +1,6 @@
-"""Join a trained codec and a trained vocoder into one model folder, stored in half precision.
+"""Join a trained codec and a trained vocoder into one model folder: half precision, the vocoder's matrices in 8 bits.
 
-    python tools/bundle_model.py runs/codec/model runs/vocoder/model tadicodec/assets [--steps 32] [--guidance 2.0]
+    python tools/bundle_model.py runs/codec/model runs/vocoder/model tadicodec/assets [--steps 8] [--guidance 2.0] ...
 
 CODEC is a folder exported by a codec run, VOCODER one exported by a vocoder run (vocoder.safetensors, vocoder.json).
 """
@@ -12,30 +12,51 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from tadicodec.checkpoint import load_config, read_tensors, save_model, to_dtype
+from tadicodec.checkpoint import load_config, load_weights, read_tensors, save_model, to_dtype
 from tadicodec.codec import Codec
 from tadicodec.config import VocoderConfig, build
 from tadicodec.errors import InputError
+from tadicodec.model.vocoder import Vocoder
+from tadicodec.quant.glm import round_linear
+from tadicodec.quant.layout import describe, linear_layers
+from tadicodec.quant.packed import Format
+from tadicodec.quant.tables import put
+
+DEFAULTS = {"steps": int, "guidance": float, "method": str, "sway": float, "temperature": float}
 
 
-def bundle(codec: Path, vocoder: Path, out: Path, steps: int | None, guidance: float | None) -> None:
+def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> None:
+    """Write OUT; `defaults` replace fields of the codec's InferenceConfig."""
     config = load_config(codec)
-    inference = config.inference
-    if steps is not None:
-        inference = replace(inference, steps=steps)
-    if guidance is not None:
-        inference = replace(inference, guidance=guidance)
     shape = build(VocoderConfig, json.loads((vocoder / "vocoder.json").read_text()))
+    network = Vocoder(shape)
+    load_weights(network, vocoder / "vocoder.safetensors")
+    pack_linear(network)
     weights = {
         "model.safetensors": to_dtype(read_tensors(codec / "model.safetensors"), torch.float16),
-        "vocoder/model.safetensors": to_dtype(read_tensors(vocoder / "vocoder.safetensors"), torch.float16),
+        "vocoder/model.safetensors": to_dtype(network.state_dict(), torch.float16),
     }
-    save_model(out, replace(config, vocoder=shape, inference=inference), weights, overwrite=True)
+    config = replace(
+        config,
+        vocoder=shape,
+        inference=replace(config.inference, **defaults),
+        quantization={"vocoder": describe(network)},
+    )
+    save_model(out, config, weights, overwrite=True)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{out}: {size / 1e6:.1f} MB, weights {Codec.from_pretrained(out).weights}")
+
+
+def pack_linear(network: nn.Module) -> None:
+    """8-bit rows for every matrix but the head's, which makes the spectrum."""
+    for name, linear in linear_layers(network).items():
+        if not name.startswith("head."):
+            put(network, name, round_linear(linear, Format(8)))
 
 
 def main() -> int:
@@ -43,11 +64,11 @@ def main() -> int:
     parser.add_argument("codec", type=Path)
     parser.add_argument("vocoder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--guidance", type=float)
+    for name, kind in DEFAULTS.items():
+        parser.add_argument(f"--{name}", type=kind)
     args = parser.parse_args()
     try:
-        bundle(args.codec, args.vocoder, args.out, args.steps, args.guidance)
+        bundle(args.codec, args.vocoder, args.out, {k: v for k in DEFAULTS if (v := getattr(args, k)) is not None})
     except InputError as error:
         print(f"bundle_model: error: {error}", file=sys.stderr)
         return 2
