@@ -16,7 +16,7 @@ from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.model.decoder import time_embedding
 from tadicodec.quant.config import QuantConfig, TuneConfig
-from tadicodec.quant.layout import describe
+from tadicodec.quant.layout import count_weights, describe
 from tadicodec.quant.packed import SCALES, PackedLinear
 from tadicodec.quant.prepare import convert, prepare
 from tadicodec.quant.tables import tabulate
@@ -70,12 +70,12 @@ class Job:
 
 
 def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, progress: bool = False) -> Codec:
-    """A quantized copy of a codec.
+    """A quantized copy of a codec; a vocoder that is stored in integers already stays as it is.
 
     Raises:
         InputError: the codec is quantized already, a layer does not fit, or the method trains and has no features.
     """
-    if codec.config.quantization:
+    if codec.config.quantization.get("model"):
         raise InputError("this model is quantized already; start from the float model")
     if job.trains and features is None:
         raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
@@ -87,7 +87,8 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
         tune_codec(codec, model, job, features, generator, progress=progress)
     else:
         prepare(model, job.model, generator)
-    prepare(vocoder, job.vocoder, generator)
+    if not codec.config.quantization.get("vocoder"):
+        prepare(vocoder, job.vocoder, generator)
     for network, scale in ((model, job.model.scale), (vocoder, job.vocoder.scale)):
         round_the_rest(convert(network), SCALES[scale])
     if job.tabulate:
@@ -145,7 +146,7 @@ def sizes(before: Codec, after: Codec, job: Job) -> dict[str, Any]:
     """Bytes of the weights on disk, and of float32's."""
     found = {}
     for name, dtype in (("model", job.model.scale), ("vocoder", job.vocoder.scale)):
-        whole = sum(t.numel() * 4 for t in getattr(before, name).state_dict().values())
+        whole = 4 * count_weights(getattr(before, name))
         own = sum(t.nbytes for t in small(getattr(after, name), SCALES[dtype]).values())
         layers = sum(isinstance(layer, PackedLinear) for layer in getattr(after, name).modules())
         found[name] = {"float32_bytes": whole, "bytes": own, "share": round(own / whole, 4), "layers": layers}

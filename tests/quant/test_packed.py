@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,14 @@ def test_tabulated_times_give_the_same_wave_at_the_models_own_steps(tmp_path: Pa
     )
     with pytest.raises(InputError, match="tabulated"):
         loaded.decode(speech, steps=7)
+
+
+def test_a_packed_vocoder_stays_as_it_is() -> None:
+    codec = tiny_codec()
+    vocoder = QuantConfig(layers=("*pwconv*",))
+    packed = convert(prepare(copy.deepcopy(codec.vocoder), vocoder, torch.Generator()))
+    config = replace(codec.config, quantization={"vocoder": describe(packed)})
+    result = quantize_codec(Codec(config, codec.model, packed, codec.tokenizer), Job.from_sections({}))
+    assert result.config.quantization["vocoder"] == describe(packed) and result.config.quantization["model"]
+    for name, value in packed.state_dict().items():
+        assert torch.equal(value.to(torch.float16), result.vocoder.state_dict()[name].to(torch.float16))
