@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,24 @@ def read_wave(job: Job, sample_rate: int) -> np.ndarray:
 
 
 def read_blocks(job: Job, sample_rate: int) -> Iterator[np.ndarray]:
-    """The same in blocks [n]. Raises InputError."""
+    """The same in blocks [n], with a progress bar on a terminal. Raises InputError."""
     from tadicodec.audio.blocks import read_wave_blocks
 
-    return read_wave_blocks(binary_input() if job.source is None else job.source, sample_rate)
+    if job.source is None:
+        return read_wave_blocks(binary_input(), sample_rate)
+    return shown(read_wave_blocks(job.source, sample_rate), seconds_of(job), sample_rate)
+
+
+def shown(blocks: Iterable[np.ndarray], seconds: float, sample_rate: int) -> Iterator[np.ndarray]:
+    """The same blocks [n], while a bar on a terminal counts the seconds of audio; none for what is done at once."""
+    from tqdm import tqdm
+
+    hidden = seconds <= LONG or sys.stderr is None or not sys.stderr.isatty()
+    form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
+    with tqdm(total=round(seconds), bar_format=form, disable=hidden, leave=False) as bar:
+        for block in blocks:
+            yield block
+            bar.update(len(block) / sample_rate)
 
 
 def seconds_of(job: Job) -> float:
@@ -51,6 +66,7 @@ def write_blocks(job: Job, blocks: Iterable[np.ndarray], samples: int, sample_ra
     """Write blocks [n], `samples` in all, to a job's output as they come. Raises InputError."""
     from tadicodec.audio.blocks import send_wave_blocks, write_wave_blocks
 
+    blocks = shown(blocks, samples / sample_rate, sample_rate)
     if job.target is None:
         send_wave_blocks(binary_output(), blocks, samples, sample_rate)
     else:
