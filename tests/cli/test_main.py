@@ -94,7 +94,8 @@ def test_exit_code_of_the_process(tmp_path):
 
 
 def test_ctrl_c_is_silent():
-    code = "import os; from tadicodec.cli import main, info; info.run = lambda _: os.kill(os.getpid(), 2); "
+    code = "import os, signal; from tadicodec.cli import main, info; info.run = lambda _: os.kill(os.getpid(), 2); "
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job starts with it ignored
     result = python("-c", code + "exit(main.main(['info']))")
     assert result.returncode == 130 and result.stderr == ""
 
