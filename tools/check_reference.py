@@ -1,8 +1,8 @@
 """Compare this package with what the published code computed: python tools/check_reference.py FOLDER
 
 FOLDER is a codec or masked language model in the published layout with an expected.safetensors. Prints one line a
-tensor (name, maximum absolute error) and exits 1 when indices differ, an error exceeds 1e-4 in float32, or a tensor could
-not be computed.
+tensor (name, maximum absolute error) and exits 1 when indices differ, an error exceeds 1e-4 in float32, or a tensor
+could not be computed.
 """
 
 from __future__ import annotations

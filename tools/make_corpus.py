@@ -26,8 +26,9 @@ from corpus_plan import HOURS, Utterance, plan, split_sentences
 from corpus_studio import Copy, Item, Recording, Studio, copies, write_flac
 
 if TYPE_CHECKING:
-    import numpy as np
     from multiprocessing.pool import Pool
+
+    import numpy as np
 
 BATCH = 8  # utterances a worker takes at a time
 REWRITE = 120.0  # seconds between two manifests while synthesis goes on

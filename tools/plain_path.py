@@ -74,7 +74,8 @@ def decode(
         known = network.decoder.prepare(condition if conditional else torch.zeros_like(condition), **reading, **given)
         return network.decoder(mel, time, known)
 
-    mel = noise if prompt is None else torch.where(held[..., None], prompt, noise)
+    start = noise * solver.temperature
+    mel = start if prompt is None else torch.where(held[..., None], prompt, start)
     with unfused(network):
         for step in range(solver.steps):
             time = torch.full((batch,), (step + 0.5) / solver.steps, device=device)

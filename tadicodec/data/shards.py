@@ -35,7 +35,7 @@ def schema() -> Any:
 
 @dataclass(frozen=True)
 class Spoken:
-    """One utterance of a token corpus: codes [T] int64, starts one a byte of the normalised text, in tokens, or None."""
+    """One utterance of a token corpus: codes [T] int64, starts one a byte of the text (in tokens), or None."""
 
     id: str
     speaker: str
