@@ -461,8 +461,8 @@ class Codec:
             raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")
         if prompt.weights not in ("", self.weights):
             raise InputError(
-                f"this speaker prompt is of another model (weights {prompt.weights!r}, this is {self.weights!r}); make it "
-                "again with this one"
+                f"this speaker prompt is of another model (weights {prompt.weights!r}, this is {self.weights!r}); make "
+                "it again with this one"
             )
         self.check_codes(prompt.codes)
 

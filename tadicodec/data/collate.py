@@ -16,8 +16,8 @@ from tadicodec.text.tokens import TextTokenizer
 
 @dataclass(frozen=True)
 class Collator:
-    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], and what
-    a transcriber should write, letters [B, K], letter_lengths [B]."""
+    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], and
+    what a transcriber should write, letters [B, K], letter_lengths [B]."""
 
     features: Features
     tokenizer: TextTokenizer
