@@ -242,6 +242,7 @@ class Codec:
         trimmed = samples[: tokens * SAMPLES_PER_TOKEN]
         heard = self.ear(text).batch([trimmed])[0]
         words = self.text_or(text, heard.text, len(trimmed)) or ""
+        self.check_text(words, len(trimmed))
         return Prompt(self.mel(trimmed)[0], heard.codes, words, self.weights)
 
     # codes -> wave --------------------------------------------------------------------------------------------------

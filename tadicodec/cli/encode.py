@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | None:
     """A wave's prompt travels in the token file; of a saved prompt, which the receiver has, only the hash does."""
     prompt = make_prompt(codec, voice)
+    if prompt is not None:
+        codec.check_prompt(prompt)
     return prompt.hash if prompt is voice and prompt is not None else prompt
 
 

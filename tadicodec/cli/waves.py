@@ -28,8 +28,8 @@ def read_blocks(job: Job, sample_rate: int) -> Iterator[np.ndarray]:
     """The same in blocks [n], with a progress bar on a terminal. Raises InputError."""
     from tadicodec.audio.blocks import read_wave_blocks
 
-    if job.source is None:
-        return read_wave_blocks(binary_input(), sample_rate)
+    if is_pipe(job):
+        return read_wave_blocks(binary_input() if job.source is None else job.source, sample_rate)
     return shown(read_wave_blocks(job.source, sample_rate), seconds_of(job), sample_rate)
 
 
@@ -54,7 +54,12 @@ def seconds_of(job: Job) -> float:
 
 def is_long(job: Job) -> bool:
     """Whether to read it in blocks: long files, and pipes, whose length nobody knows. Raises InputError."""
-    return job.source is None or seconds_of(job) > LONG
+    return is_pipe(job) or seconds_of(job) > LONG
+
+
+def is_pipe(job: Job) -> bool:
+    """Standard input, a named pipe or a shell's `<(...)`: what can be read only once."""
+    return job.source is None or (job.source.exists() and not job.source.is_file())
 
 
 def write_wave(job: Job, wave: np.ndarray, sample_rate: int, overwrite: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tadicodec.cli.paths import Job
 from tadicodec.cli.transcripts import one_text, sidecar_text
-from tadicodec.cli.waves import read_wave
+from tadicodec.cli.waves import is_pipe, read_wave
 from tadicodec.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,5 +40,7 @@ class Words:
         if self.text is not None:
             return self.text
         if self.transcriber is not None:
+            if is_pipe(job):
+                raise InputError("--asr reads the recording twice, which a pipe does not allow; give a file")
             return self.transcriber(read_wave(job, ASR_RATE))
         return sidecar_text(job.source)

@@ -111,8 +111,8 @@ def folder_cases(folder: Path) -> Iterator[Case]:
     from tadicodec.audio.files import READABLE
 
     for audio in sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE):
-        if audio.name.startswith(".") or not audio.is_file():
-            continue
+        if audio.name.startswith(".") or not audio.is_file() or (audio.parent.parent / "results.jsonl").exists():
+            continue  # the last: players of a report that was written into the folder
         words = audio.with_suffix(".txt")
         if not words.is_file():
             raise InputError(f"{audio} has no {words.name} beside it; put there what is said")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +45,7 @@ class Reconstruct:
         if unknown := [name for name in asked if name not in CONDITIONS]:
             raise InputError(f"no condition {', '.join(unknown)}; --conditions takes {', '.join(CONDITIONS)}")
         self.codec = codec = setup.load_codec()
-        solver = codec.solver(setup.steps, setup.guidance)
-        self.steps, self.guidance = solver.steps, solver.guidance
+        self.solver = solver = codec.solver(setup.steps, setup.guidance)
         self.encoder = Encoder(codec, setup.recordings)
         offered = {"own": codec.transcribes, "prompt": setup.chosen.prompted}
         refused = {"own": f"{codec.name} has no transcriber", "prompt": f"{setup.chosen.name} names no prompts"}
@@ -64,8 +63,7 @@ class Reconstruct:
         return {
             "model": codec.name,
             "weights": "-".join(content_hash(module, ("",)) for module in (codec.model, codec.vocoder)),
-            "steps": self.steps,
-            "guidance": self.guidance,
+            **asdict(self.solver),
             "dtype": str(codec.dtype).removeprefix("torch."),
         }
 

@@ -4,7 +4,7 @@ reconstruction of the recording under the same conditions."""
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -48,7 +48,7 @@ class Speak:
         codec = next(iter(self.speakers.values())).codec
         engines = {name: engine_settings(speaker) for name, speaker in self.speakers.items()}
         made = {"model": codec.name, "weights": "-".join(content_hash(m, ("",)) for m in (codec.model, codec.vocoder))}
-        return {**made, "steps": self.setup.steps, "guidance": self.setup.guidance, **engines}
+        return {**made, **asdict(codec.solver(self.setup.steps, self.setup.guidance)), **engines}
 
 
 def bundled() -> tuple[str, ...]:
