@@ -45,7 +45,7 @@ class Reconstruct:
         if unknown := [name for name in asked if name not in CONDITIONS]:
             raise InputError(f"no condition {', '.join(unknown)}; --conditions takes {', '.join(CONDITIONS)}")
         self.codec = codec = setup.load_codec()
-        self.solver = solver = codec.solver(setup.steps, setup.guidance)
+        self.solver = codec.solver(setup.steps, setup.guidance)
         self.encoder = Encoder(codec, setup.recordings)
         offered = {"own": codec.transcribes, "prompt": setup.chosen.prompted}
         refused = {"own": f"{codec.name} has no transcriber", "prompt": f"{setup.chosen.name} names no prompts"}
@@ -138,8 +138,8 @@ class ConditionRow:
         made = codec.decode(
             replace(encoded.speech, text=(text,)),
             prompt,
-            steps=self.system.steps,
-            guidance=self.system.guidance,
+            steps=self.system.solver.steps,
+            guidance=self.system.solver.guidance,
             generator=generator,
         )
         codes = encoded.speech.codes[0].tolist()

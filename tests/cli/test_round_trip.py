@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -259,3 +260,16 @@ def test_info(cli, encoded, tiny_model):
     assert json.loads(cli("info", wave, "--json").out)["samples"] == 16800
     model = json.loads(cli("info", tiny_model, "--json").out)
     assert model["kind"] == "model" and document["weights"] in model.values()
+
+
+def test_a_named_pipe_is_read_once(cli, encoded, tiny_model, tmp_path):
+    wave, tokens = encoded
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(wave.read_bytes()))
+    writer.start()
+    result = cli("encode", pipe, tmp_path / "p.tdc", "--model", tiny_model, "--text", "one two")
+    writer.join()
+    assert result.code == 0 and (tmp_path / "p.tdc").read_bytes() == tokens.read_bytes()
+    refused = cli("encode", pipe, tmp_path / "q.tdc", "--model", tiny_model, "--asr", tmp_path)
+    assert refused.code == 2 and refused.err.count("\n") == 1
