@@ -106,13 +106,14 @@ BASELINES: dict[str, tuple[str, Callable[[Recordings], Row]]] = {  # --baselines
 
 
 def load_baselines(names: Sequence[str] | None, recordings: Recordings, device: str) -> list[Row]:
-    """The rows of --baselines; None: those whose tools are on PATH.
+    """The rows of --baselines; None: those whose tools are on PATH, and EnCodec where its weights were fetched before.
 
     Raises:
         InputError: a name that is none, or tools or weights that are not there.
     """
     if names is None:
-        return [make(recordings) for package, make in BASELINES.values() if not missing_tool(package)]
+        at_hand = [make(recordings) for package, make in BASELINES.values() if not missing_tool(package)]
+        return at_hand + ([EncodecRow(recordings, ENCODEC, device)] if fetched(ENCODEC) else [])
     rows: list[Row] = []
     for name in names:
         kind, _, weights = name.partition("=")
@@ -127,6 +128,13 @@ def load_baselines(names: Sequence[str] | None, recordings: Recordings, device: 
             raise InputError(f"--baselines {name} needs {tool}, which is not on PATH: apt-get install {package}")
         rows.append(make(recordings))
     return rows
+
+
+def fetched(model: str) -> bool:
+    """Whether a hub model is in the local cache; asks no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return all(isinstance(try_to_load_from_cache(model, file), str) for file in ("config.json", "model.safetensors"))
 
 
 def missing_tool(package: str) -> str | None:

