@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,26 +150,31 @@ def save_model(
     folder = Path(folder).resolve()
     check_replaceable(folder, overwrite)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with replaced(folder) as draft:
+            for name, tensors in weights.items():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
+                (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
+            (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+            if tokenizer is not None:
+                shutil.copytree(tokenizer, draft / "text_tokenizer")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, renamed to the absolute path `folder` at the end; a failure changes nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, tensors in weights.items():
-            (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
-            (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
-        (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if tokenizer is not None:
-            shutil.copytree(tokenizer, draft / "text_tokenizer")
+        yield draft
         draft.chmod(0o755)
         old = draft.with_name(draft.name + ".old")
         if folder.exists():
             folder.rename(old)
         draft.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

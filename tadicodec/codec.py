@@ -369,6 +369,7 @@ class Codec:
         sample_rate: int,
         text: Text = None,
         prompt: Prompts = None,
+        *,
         steps: int | None = None,
         guidance: float | None = None,
         generator: Generators = None,

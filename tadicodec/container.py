@@ -173,28 +173,38 @@ def prompt_source(prompt: Prompt | str | None, size: int) -> dict[str, str | int
     return {"source": "hash", "hash": prompt} if isinstance(prompt, str) else {"source": "embedded", "bytes": size}
 
 
+def header_size(fixed: bytes) -> int:
+    """Size of the JSON header, from what a file begins with. Raises ContainerError."""
+    if not fixed.startswith(MAGIC[: len(fixed)]):
+        raise ForeignFile("not a .tdc token file; make one with `tadicodec encode`")
+    if len(fixed) < FIXED.size:
+        raise TruncatedFile(f"only {len(fixed)} bytes, the rest is missing; copy the file again")
+    _, version, size = FIXED.unpack(fixed)
+    if version > VERSION:
+        raise NewerVersion(f"version {version} of the format, this program reads {VERSION}; update tadicodec")
+    if version < 1 or size > LONGEST_HEADER:
+        raise CorruptedFile("the header is damaged; copy the file again")
+    return size
+
+
+def parse_header(document: bytes, size: int) -> Header:
+    """The JSON header of `size` bytes. Raises ContainerError."""
+    if len(document) < size:
+        raise TruncatedFile("ends inside the header; copy the file again")
+    try:
+        return Header.from_json(document)
+    except ValueError as error:
+        raise CorruptedFile("the header is damaged; copy the file again") from error
+
+
 def from_bytes(data: bytes) -> TokenFile:
     """Parse the bytes of a .tdc file; nothing is allocated before the lengths agree with the bytes present.
 
     Raises:
         ContainerError: TruncatedFile, ForeignFile, NewerVersion or CorruptedFile.
     """
-    if not data.startswith(MAGIC[: len(data)]):
-        raise ForeignFile("not a .tdc token file; make one with `tadicodec encode`")
-    if len(data) < FIXED.size + CHECKSUM.size:
-        raise TruncatedFile(f"only {len(data)} bytes, the rest is missing; copy the file again")
-    _, version, head = FIXED.unpack_from(data)
-    if version > VERSION:
-        raise NewerVersion(f"version {version} of the format, this program reads {VERSION}; update tadicodec")
-    if version < 1 or head > LONGEST_HEADER:
-        raise CorruptedFile("the header is damaged; copy the file again")
-    if FIXED.size + head + CHECKSUM.size > len(data):
-        raise TruncatedFile("ends inside the header; copy the file again")
-    start = FIXED.size + head
-    try:
-        header = Header.from_json(data[FIXED.size : start])
-    except ValueError as error:
-        raise CorruptedFile("the header is damaged; copy the file again") from error
+    start = FIXED.size + header_size(data[: FIXED.size])
+    header = parse_header(data[FIXED.size : start], start - FIXED.size)
     end = start + header.code_bytes + header.prompt_bytes
     if end + CHECKSUM.size > len(data):
         raise TruncatedFile(f"{end + CHECKSUM.size - len(data)} bytes are missing; copy the file again")

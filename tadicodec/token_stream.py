@@ -13,17 +13,13 @@ from torch import Tensor
 from tadicodec.container import (
     CHECKSUM,
     FIXED,
-    LONGEST_HEADER,
-    MAGIC,
-    VERSION,
     CorruptedFile,
-    ForeignFile,
-    NewerVersion,
     TokenFile,
     TruncatedFile,
     from_bytes,
+    header_size,
+    parse_header,
 )
-from tadicodec.header import Header
 from tadicodec.packing import BITS
 
 WEIGHTS = 1 << np.arange(BITS - 1, -1, -1)
@@ -39,23 +35,8 @@ class TokenStream:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.head = stream, b""
-        fixed = self.exactly(FIXED.size)
-        if not fixed.startswith(MAGIC[: len(fixed)]):
-            raise ForeignFile("not a .tdc token file; make one with `tadicodec encode`")
-        if len(fixed) < FIXED.size:
-            raise TruncatedFile(f"only {len(fixed)} bytes, the rest is missing; send the file again")
-        _, version, size = FIXED.unpack(fixed)
-        if version > VERSION:
-            raise NewerVersion(f"version {version} of the format, this program reads {VERSION}; update tadicodec")
-        if version < 1 or size > LONGEST_HEADER:
-            raise CorruptedFile("the header is damaged; send the file again")
-        document = self.exactly(size)
-        if len(document) < size:
-            raise TruncatedFile("ends inside the header; send the file again")
-        try:
-            self.header = Header.from_json(document)
-        except ValueError as error:
-            raise CorruptedFile("the header is damaged; send the file again") from error
+        size = header_size(self.exactly(FIXED.size))
+        self.header = parse_header(self.exactly(size), size)
         self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + CHECKSUM.size
 
     def exactly(self, size: int) -> bytes:
@@ -76,7 +57,7 @@ class TokenStream:
         while left:
             data = some(self.stream, left)
             if not data:
-                raise TruncatedFile(f"{left + CHECKSUM.size} bytes are missing; send the file again")
+                raise TruncatedFile(f"{left + CHECKSUM.size} bytes are missing; copy the file again")
             checksum, left = zlib.crc32(data, checksum), left - len(data)
             yield codes.push(data)
         self.check_end(checksum)
@@ -84,10 +65,10 @@ class TokenStream:
     def check_end(self, checksum: int) -> None:
         end = self.exactly(CHECKSUM.size + 1)
         if len(end) < CHECKSUM.size:
-            raise TruncatedFile(f"{CHECKSUM.size - len(end)} bytes are missing; send the file again")
+            raise TruncatedFile(f"{CHECKSUM.size - len(end)} bytes are missing; copy the file again")
         if len(end) > CHECKSUM.size or CHECKSUM.unpack(end)[0] != checksum:
             raise CorruptedFile(
-                "the checksum does not match: some of what was decoded may be wrong; send the file again"
+                "the checksum does not match: some of what was decoded may be wrong; copy the file again"
             )
 
 
@@ -104,7 +85,7 @@ class Unpacker:
         ready, self.bits = self.bits[: count * BITS], self.bits[count * BITS :]
         self.left -= count
         if not self.left and self.bits.any():
-            raise CorruptedFile("bits follow the last code; send the file again")
+            raise CorruptedFile("bits follow the last code; copy the file again")
         return torch.from_numpy(ready.reshape(count, BITS).astype(np.int64) @ WEIGHTS)
 
 

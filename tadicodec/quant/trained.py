@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -12,7 +13,7 @@ from tadicodec.quant.config import QuantConfig
 from tadicodec.quant.packed import Format, Integers, PackedLinear
 
 
-class TrainedLinear(nn.Module):
+class TrainedLinear(nn.Module, ABC):
     """Replaces a Linear layer between `prepare` and `convert`. A method says how its weight is made."""
 
     def __init__(self, linear: nn.Linear, config: QuantConfig) -> None:
@@ -22,24 +23,24 @@ class TrainedLinear(nn.Module):
         self.bias = linear.bias
 
     @classmethod
+    @abstractmethod
     def make(
         cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
     ) -> TrainedLinear:
         """From a layer and, for methods that need them, some of its inputs [n, i]."""
-        raise NotImplementedError
 
     @classmethod
     def trains(cls, name: str, config: QuantConfig) -> bool:
         """Whether a layer of this name learns at all."""
         return True
 
+    @abstractmethod
     def weight(self) -> Tensor:
         """The rounded weight [o, i], differentiable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def integers(self) -> Integers:
         """Its integers: `integers().weight()` is `weight()`."""
-        raise NotImplementedError
 
     def prepare_input(self, x: Tensor) -> Tensor:
         return self.form.activation(x)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tadicodec.checkpoint import find_model, load_weights, save_model, to_dtype
+from tadicodec.checkpoint import find_model, load_weights, replaced, save_model, to_dtype
 from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
@@ -111,19 +109,8 @@ def save_tts(
 
 def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) -> None:
     """Write a causal LM with its tokenizer in transformers' layout, replacing what the same run wrote before."""
-    folder = Path(folder).resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replaced(Path(folder).resolve()) as draft:
         ours = config.to_dict()
         setattr(lm.config, HF_SECTION, {key: ours[key] for key in ("codec", "text", "name", "sampling", "decoding")})
         lm.save_pretrained(str(draft))
         tokenizer.save_pretrained(str(draft))
-        draft.chmod(0o755)
-        old = draft.with_name(draft.name + ".old")
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -44,7 +44,8 @@ def sample_masked(
     output = network.output()
     for step in range(sampling.steps):
         time, last = 1 - step / sampling.steps, step == sampling.steps - 1
-        hidden = guided(network, prompt.to(device), codes.to(device), masked.to(device), words, time, sampling)
+        known = prompt.to(device), codes.to(device), masked.to(device)
+        hidden = guided(network, *known, words, time=time, sampling=sampling)
         logits = keep_likely(network.logits(hidden, output).float().cpu(), sampling.share)
         drawn = logits.argmax(-1) if last else draw(logits, sampling.temperature * time, generator)
         codes = torch.where(masked, drawn, codes)
@@ -68,6 +69,7 @@ def guided(
     codes: Tensor,
     masked: Tensor,
     words: Words | None,
+    *,
     time: float,
     sampling: MaskSampling,
 ) -> Tensor:
