@@ -83,15 +83,19 @@ def assemble(document: dict[str, Any], data: Any, seed: int) -> tuple[Task, Data
     import torch
 
     torch.manual_seed(seed)  # initial weights
-    kinds = {"codec": build_codec, "vocoder": build_vocoder, "tts_ar": build_tts, "tts_masked": build_tts}
+    kinds = {
+        "codec": build_codec,
+        "few_step": build_few_step,
+        "vocoder": build_vocoder,
+        "tts_ar": build_tts,
+        "tts_masked": build_tts,
+    }
     if document.get("task") not in kinds:
         raise InputError(f"recipe: task must be one of {', '.join(kinds)}")
     return kinds[document["task"]](document, data)
 
 
 def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
-    from tadicodec.data.collate import Collator
-    from tadicodec.data.features import Features
     from tadicodec.text.tokens import load_tokenizer
     from tadicodec.train.codec_task import CodecObjective, CodecTask
 
@@ -99,13 +103,33 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data,
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
     tokenizer = load_tokenizer(config, Path(document["model"].get("tokenizer_folder", "")))
     check_text(config, objective, tokenizer)
+    return CodecTask(config, objective), *speech_splits(data, tokenizer)
+
+
+def build_few_step(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
+    from tadicodec.codec import Codec
+    from tadicodec.train.few_step_task import FewStepObjective, FewStepTask
+
+    model = document["model"]
+    if set(model) != {"pretrained"} or not isinstance(model["pretrained"], str):
+        raise InputError("recipe: model of a few_step task holds one key, pretrained: a folder, an id or bundled")
+    teacher = Codec.from_pretrained(None if model["pretrained"] == "bundled" else model["pretrained"])
+    objective = checked(FewStepObjective, document.get("objective", {}), "objective")
+    return FewStepTask(teacher, objective), *speech_splits(data, teacher.tokenizer)
+
+
+def speech_splits(data: DataConfig, tokenizer: TextTokenizer) -> tuple[Data, Data]:
+    """Training and validation of a codec."""
+    from tadicodec.data.collate import Collator
+    from tadicodec.data.features import Features
+
     limits = {"min_frames": data.min_frames, "max_frames": min(data.max_frames, data.frames)}
     splits = []
     for split in (data.train_split, data.valid_split):
         features = Features(data.features, split, **limits)
         bare = data.bare_text if split == data.train_split else 0.0
         splits.append(Data([clip.frames for clip in features.clips], Collator(features, tokenizer, bare)))
-    return CodecTask(config, objective), splits[0], splits[1]
+    return splits[0], splits[1]
 
 
 def build_tts(document: dict[str, Any], data: Any) -> tuple[Task, Data, Data]:

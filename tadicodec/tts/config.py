@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ HF_SECTION = "tadicodec"  # of a config.json in transformers' layout, what this 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the codec turns the codes into a wave; defaults are the published ones."""
+    """How the codec turns the codes into a wave; defaults are those of the published models."""
 
     steps: int = 25
     guidance: float = 1.0
@@ -43,7 +43,7 @@ class TtsConfig:
     engine: str
     shape: MaskedConfig | ArConfig | None
     sampling: MaskSampling | ArSampling
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: Decoding | None = None  # None: as the codec does by itself
     text: str = BYTES  # "bytes", or the chat style a published model reads
     codec: str = ""  # content hash of the codec whose codes it speaks; "": unknown
     name: str = ""
@@ -66,7 +66,7 @@ class TtsConfig:
             "text": self.text,
             "model": shape,
             "sampling": asdict(self.sampling),
-            "decoding": asdict(self.decoding),
+            "decoding": None if self.decoding is None else asdict(self.decoding),
         }
 
 
@@ -107,11 +107,13 @@ def parse_tts_config(document: dict[str, Any]) -> TtsConfig:
 
 
 def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[str, Any]) -> TtsConfig:
+    ours = document.get("text", BYTES) == BYTES
+    decoding = document.get("decoding", None if ours else {})
     return TtsConfig(
         engine=engine,
         shape=shape,
         sampling=build(SAMPLINGS[engine], document.get("sampling", {})),
-        decoding=build(Decoding, document.get("decoding", {})),
+        decoding=None if decoding is None else build(Decoding, decoding),
         text=document.get("text", BYTES),
         codec=document.get("codec", ""),
         name=document.get("name", ""),

@@ -158,9 +158,10 @@ class Speaker:
 
     def decode(self, speech: Speech, prompt: Prompt, options: Options, generator: torch.Generator) -> Tensor:
         """One sentence's codes to its wave [N]."""
-        own = self.engine.config.decoding
-        steps = own.steps if options.steps is None else options.steps
-        guidance = own.guidance if options.guidance is None else options.guidance
+        own, steps, guidance = self.engine.config.decoding, options.steps, options.guidance
+        if own is not None:
+            steps = own.steps if steps is None else steps
+            guidance = own.guidance if guidance is None else guidance
         return self.codec.decode(speech, prompt, steps, guidance, generator)[0]
 
 

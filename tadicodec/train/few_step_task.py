@@ -1,0 +1,133 @@
+"""Few-step fine-tuning: a decoder learns to reach in a few unguided evaluations the mel that its teacher, the same
+codec before, reaches by its own solver with guidance (progressive and guidance distillation, Salimans & Ho 2022, Meng et
+al. 2023, taken end to end: both solve from the same noise, and the mels are compared).
+
+Only the network that runs at every step learns. Encoder, quantizer, aligner and prior stay, so codes stay valid.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tadicodec.checkpoint import save_model
+from tadicodec.codec import Codec
+from tadicodec.config import CodecConfig, InferenceConfig
+from tadicodec.errors import InputError
+from tadicodec.model import flow
+from tadicodec.model.decoder import Conditioning
+from tadicodec.model.field import Field
+from tadicodec.model.flow import SolverConfig, solve
+from tadicodec.model.fused import unfuse
+from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask, mean_error
+from tadicodec.train.task import Batch, Losses
+
+STEPWISE = ("in_linear", "out_linear", "diff_step_mlp", "layers", "norm")  # of the decoder: what runs at every step
+
+
+@dataclass(frozen=True)
+class FewStepObjective:
+    steps: int = 2  # evaluations of the decoder that is trained; they need no guidance
+    prompt_probability: float = 0.5  # of an item starting with a clean prompt
+    token_drop: float = 0.0  # of an item decoding without its tokens
+    text_drop: float = 0.1  # of an item decoding without its text
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"objective: steps is {self.steps}; it must be at least 1")
+        for name in ("prompt_probability", "token_drop", "text_drop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"objective: {name} is {getattr(self, name)}; it must be between 0 and 1")
+
+    def inference(self, taught: InferenceConfig) -> InferenceConfig:
+        """What the trained model does when not told otherwise."""
+        return replace(taught, steps=self.steps, guidance=1.0, method="euler")
+
+
+class FewStepNetwork(CodecNetwork):
+    """The teacher's copy that learns; forward is the whole loss."""
+
+    def __init__(self, config: CodecConfig, objective: CodecObjective, teacher: Codec, few: FewStepObjective) -> None:
+        if config.quantization.get("model"):
+            raise InputError(f"{teacher.name}: its network is quantized; fine-tune the one it was made from")
+        super().__init__(config, objective)
+        self.codec.load_state_dict(teacher.model.state_dict())
+        for name, child in self.codec.decoder.named_children():
+            child.requires_grad_(name in STEPWISE)
+        self.taught = teacher.solver()
+        self.solver = solver_of(few.inference(config.inference))
+        self.teacher = (copy.deepcopy(teacher.model),)  # in a tuple: neither trained nor saved
+        unfuse(self.teacher[0])
+
+    def learns(self, name: str) -> bool:
+        return name == "decoder"
+
+    def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+        """{"mel": mean error of the mel}."""
+        with torch.no_grad():
+            given, bare = self.branches(batch, draws)
+            target = self.walk(batch, draws, self.teach(given, bare), self.taught)
+        mel = self.walk(batch, draws, lambda x, time, _: (self.velocity(x, time, given), None), self.solver)
+        return {"mel": mean_error((mel.float() - target.float()).abs(), batch, draws["prompt"])}
+
+    def branches(self, batch: Batch, draws: dict[str, Tensor]) -> tuple[Conditioning, Conditioning]:
+        """What the decoder is told, and what it is told for guidance: nothing but the prompt."""
+        quantized, times = self.known(batch)
+        condition = self.codec.condition(quantized, batch["lengths"] // self.codec.config.down_sample_factor)
+        nothing = {"keep_tokens": torch.zeros_like(draws["keep_tokens"]), "keep_text": draws["keep_text"] * 0}
+        return (
+            self.prepare(batch, draws, condition, times),
+            self.prepare(batch, {**draws, **nothing}, condition, times),
+        )
+
+    def teach(self, given: Conditioning, bare: Conditioning) -> Field:
+        teacher = self.teacher[0].to(given.frames.device)
+        return Field(teacher.decoder, [given, bare] if self.taught.guided else [given], self.taught.times)
+
+    def velocity(self, x: Tensor, time: float, given: Conditioning) -> Tensor:
+        return self.codec.decoder(x, torch.full((len(x),), time, device=x.device), given)
+
+    def walk(self, batch: Batch, draws: dict[str, Tensor], field: flow.Field, solver: SolverConfig) -> Tensor:
+        held = {"prompt": batch["mel"], "lengths": batch["lengths"], "prompt_lengths": draws["prompt"]}
+        return solve(field, draws["noise"], solver, **held)
+
+
+def solver_of(config: InferenceConfig) -> SolverConfig:
+    return SolverConfig(**{name: getattr(config, name) for name in SolverConfig.__dataclass_fields__})
+
+
+class FewStepTask(CodecTask):
+    """`recipes/codec/few_step.yaml`: one network, one optimiser."""
+
+    def __init__(self, teacher: Codec, few: FewStepObjective) -> None:
+        rules = CodecObjective(
+            part="decoder",
+            entropy_weight=0.0,
+            prompt_probability=few.prompt_probability,
+            token_drop=few.token_drop,
+            text_drop=few.text_drop,
+        )
+        self.config = replace(teacher.config, inference=few.inference(teacher.config.inference))
+        self.objective, self.vocoder, self.tokenizer = rules, teacher.vocoder, tokenizer_of(teacher)
+        self.networks = {"codec": FewStepNetwork(self.config, rules, teacher, few)}
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        terms = self.networks["codec"](batch, self.draw(batch, generator))
+        yield "codec", terms["mel"], {"mel": terms["mel"].detach()}
+
+    def export(self, network: torch.nn.Module, folder: Path) -> None:
+        """A complete model: the trained decoder, and the vocoder it came with."""
+        weights = {
+            "model.safetensors": network.codec.state_dict(),
+            "vocoder/model.safetensors": self.vocoder.state_dict(),
+        }
+        save_model(folder, self.config, weights, tokenizer=self.tokenizer, overwrite=True)
+
+
+def tokenizer_of(codec: Codec) -> Path | None:
+    folder = None if codec.folder is None else codec.folder / "text_tokenizer"
+    return folder if folder is not None and folder.is_dir() else None
