@@ -4,9 +4,10 @@
     python tools/bench.py --full --out bench-full           # the published full size, random weights
     python tools/bench.py --model FOLDER --dtype bfloat16 --device cuda --compile --out bench-gpu
 
-Writes bench.json, bench.md (table) and bench.svg (plot). Every ratio is of two times of this one run; the plain path is
-float32, step by step, two passes, a mask given, nothing kept between steps (tools/plain_path.py). Runs each case once
-to warm up (compiling is never timed) and reports the median of the others.
+Stages are encode, decode, vocoder, both ends together, the first sound of a stream, and the bundled speech language
+models (AR, masked) without the codec. Writes bench.json, bench.md (table) and bench.svg (plot). Every ratio is of two
+times of this one run; the plain path is float32, step by step, two passes, a mask given, nothing kept between steps
+(tools/plain_path.py). Runs each case once to warm up (compiling is never timed) and reports the median of the others.
 """
 
 from __future__ import annotations
@@ -127,6 +128,28 @@ def first_sound(case: Case) -> Callable[[], object]:
     return run
 
 
+def speak(engine: str) -> Stage:
+    """Text to codes in a prompt's voice, without the codec; 6.25 / RTF is its tokens a second."""
+
+    def stage(case: Case) -> Callable[[], object]:
+        from tadicodec.speech import Prompt
+        from tadicodec.tts.synthesize import Options, Speaker
+
+        speaker, given = Speaker.from_pretrained(engine=engine, codec=case.codec), decoder_inputs(case)
+        held = int(given["prompt_lengths"][0]) // 8
+        letters = TEXT * 3
+        prompt = Prompt(
+            given["prompt"][0, : held * 8].cpu(),
+            given["codes"][0, :held].cpu(),
+            letters[: int(15 * case.prompt_seconds)],
+            case.codec.weights,
+        )
+        text = (f"{TEXT} " * (1 + int(15 * case.seconds) // len(TEXT)))[: int(15 * case.seconds)]
+        return lambda: list(speaker.codes(text, prompt, Options(seconds=case.seconds)))
+
+    return stage
+
+
 # name -> (what it does, the plain path or None); add a stage here
 STAGES: dict[str, tuple[Stage, Stage | None]] = {
     "encode": (encode, encode_plain),
@@ -134,8 +157,10 @@ STAGES: dict[str, tuple[Stage, Stage | None]] = {
     "vocoder": (vocoder, vocoder_plain),
     "encode + decode": (whole, None),
     "first sound": (first_sound, None),
+    "AR": (speak("ar"), None),
+    "masked": (speak("masked"), None),
 }
-SINGLE = {"first sound"}  # stages that know no batches
+SINGLE = {"first sound", "AR", "masked"}  # stages that know no batches
 TEXT = "unless to be rather cold hearted and rather selfish is to be ill-disposed."
 
 
@@ -234,6 +259,8 @@ def random_codec() -> Codec:
 
 def measure(codec: Codec, args: argparse.Namespace) -> list[Row]:
     """Every stage at every length and batch; the plain path at batch 1 unless told otherwise."""
+    from tadicodec.errors import InputError
+
     steps = args.steps or codec.config.inference.steps
     guidance = codec.config.inference.guidance if args.guidance is None else args.guidance
     rows = []
@@ -242,7 +269,12 @@ def measure(codec: Codec, args: argparse.Namespace) -> list[Row]:
         for seconds in args.seconds:
             for batch in [1] if name in SINGLE else args.batch:
                 case = Case(codec, seconds, batch, steps, guidance, args.prompt_seconds)
-                took, memory = timed(own(case), args.repeats, codec.device)
+                try:
+                    run = own(case)
+                except InputError as error:  # a speech language model that is not there, or speaks other codes
+                    print(f"{name}: left out: {error}", flush=True)
+                    continue
+                took, memory = timed(run, args.repeats, codec.device)
                 before = None
                 if plain is not None and (batch == 1 or args.plain_batches) and not args.no_plain:
                     before = timed(plain(case), 1 if seconds > 3 else args.repeats, codec.device)[0]

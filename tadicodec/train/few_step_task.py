@@ -1,6 +1,6 @@
 """Few-step fine-tuning: a decoder learns to reach in a few unguided evaluations the mel that its teacher, the same
-codec before, reaches by its own solver with guidance (progressive and guidance distillation, Salimans & Ho 2022, Meng et
-al. 2023, taken end to end: both solve from the same noise, and the mels are compared).
+codec before, reaches by its own solver with guidance (progressive and guidance distillation, Salimans & Ho 2022, Meng
+et al. 2023, taken end to end: both solve from the same noise, and the mels are compared).
 
 Only the network that runs at every step learns. Encoder, quantizer, aligner and prior stay, so codes stay valid.
 """

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from tadicodec.codec import Codec
@@ -156,18 +154,3 @@ def test_bundling_stores_half_precision_of_the_right_codec(codec: Codec, tmp_pat
     assert half.engine.config.codec == codec.weights
     with pytest.raises(InputError, match="no ar model is bundled|speaks"):
         Speaker.from_pretrained(engine="ar", codec=codec)
-
-
-def test_benchmark_tells_language_model_and_codec_apart(codec: Codec, tmp_path: Path) -> None:
-    codec.save_pretrained(tmp_path / "codec")
-    soundfile.write(tmp_path / "voice.wav", voice(1.0), 24000)
-    (tmp_path / "voice.txt").write_text("a few words")
-    model = save_speaker(tmp_path / "model", "masked", codec)
-    tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "bench_speak.py"))
-    given = ["--prompt", tmp_path / "voice.wav", "--tts-model", model, "--model", tmp_path / "codec", "--steps", "1"]
-    assert (
-        tool["main"]([*map(str, given), "--text", "Hi.", "--repeats", "1", "--json", str(tmp_path / "out.json")]) == 0
-    )
-    (row,) = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert row["RTF total"] == pytest.approx(row["RTF language model"] + row["RTF codec"], abs=1e-3)
-    assert row["tokens/s"] > 0 and row["seconds spoken"] > 0
