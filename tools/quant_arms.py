@@ -38,13 +38,14 @@ class Setting:
     train: Features
     valid: Features
     steps: int
+    frames: int
     seed: int
     batches: int = 4  # of validation
 
     def job(self, method: str, bits: int, *, tuning: dict | None = None, **changes: Any) -> Job:
         plain = {"other_bits": 0, "scale": "float32", "group": 0, "activation": {}}
         quantization = {**CODEC, **plain, "method": method, "bits": bits, **changes}
-        tune_section = {"steps": self.steps, "seed": self.seed, **(tuning or {})}
+        tune_section = {"steps": self.steps, "frames": self.frames, "seed": self.seed, **(tuning or {})}
         return Job.from_sections({"quantization": quantization, "tuning": tune_section})
 
 

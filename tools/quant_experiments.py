@@ -2,8 +2,8 @@
 
     python tools/quant_experiments.py EXPERIMENT --data FEATURES --out RESULTS [--model M] [--steps N] [--seeds 3]
 
-EXPERIMENT is glm, lr_qat, l4q, intervention, zero_qat, roste, deployment, or all. Results are `RESULTS/NAME.json`,
-one row an arm and seed, and a plot beside it. `val` is the imitation loss (squared error over variance, averaged over
+EXPERIMENT is glm, lr_qat, l4q, intervention, zero_qat, roste, stability (GLM-130B's stabilisers), deployment, or all.
+Results are `RESULTS/NAME.json`, one row an arm and seed, and a plot beside it. `val` is the imitation loss (squared error over variance, averaged over
 the compared outputs) on the split "valid" with fixed noise.
 """
 
@@ -29,6 +29,7 @@ from quant_arms import (
     timed,
     train_side_branches,
 )
+from quant_stability import stability
 
 from tadicodec.codec import Codec
 from tadicodec.data.features import Features
@@ -109,7 +110,7 @@ def intervention(setting: Setting) -> Iterator[Row]:
         tuning = {"lr": 3e-4, "intervene": intervene, "mode": mode}
         arm = Arm(setting, setting.job("teacher_intervention", 2, tuning=tuning, **changes)).prepare()
         with Interventions(arm.model, arm.lessons.teacher) as interventions:
-            curve = arm.train(max(setting.steps // 20, 1), interventions)
+            curve = arm.train(max(setting.steps // 10, 1), interventions)
         yield {"arm": name, "curve": curve, "val": curve[-1][1]}
 
 
@@ -178,6 +179,7 @@ EXPERIMENTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "intervention": intervention,
     "zero_qat": zero,
     "roste": roste,
+    "stability": stability,
     "deployment": deployment,
 }
 
@@ -212,15 +214,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="folder made by `tadicodec prepare`")
     parser.add_argument("--out", required=True, help="folder for the results")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--frames", type=int, default=1200, help="of speech a step and a validation batch (1200)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)
     codec = Codec.from_pretrained(args.model, device=args.device)
-    splits = [Features(args.data, split, max_frames=800) for split in ("train", "valid")]
+    splits = [Features(args.data, split, max_frames=min(800, args.frames)) for split in ("train", "valid")]
     for name in EXPERIMENTS if args.experiment == "all" else [args.experiment]:
         rows = []
         for seed in range(args.seeds):
-            for row in EXPERIMENTS[name](Setting(codec, *splits, args.steps, seed)):
+            for row in EXPERIMENTS[name](Setting(codec, *splits, args.steps, args.frames, seed)):
                 rows.append({"seed": seed, **row})
                 print(json.dumps(rows[-1]), flush=True)
         folder = Path(args.out)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tadicodec.quant.straight import scale_gradient
 
@@ -46,7 +47,9 @@ def shrink_gradient(embedded: Tensor, share: float = 0.1) -> Tensor:
     return scale_gradient(embedded, share)
 
 
-def stable_attention(q: Tensor, k: Tensor, v: Tensor, layer: int, mask: Tensor | None = None) -> Tensor:
+def stable_attention(
+    q: Tensor, k: Tensor, v: Tensor, layer: int, mask: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
     """Attention [B, heads, S, d] whose softmax is computed in float32. Queries are divided by (layer + 1) sqrt(d), so
     that scores fit float16, and the scores multiplied by layer + 1 (counted from 0) again before the softmax.
 
@@ -56,4 +59,4 @@ def stable_attention(q: Tensor, k: Tensor, v: Tensor, layer: int, mask: Tensor |
     scores = scores.float() * (layer + 1)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(-1).to(v.dtype) @ v
+    return F.dropout(scores.softmax(-1).to(v.dtype), dropout) @ v

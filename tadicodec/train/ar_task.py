@@ -25,10 +25,13 @@ class ArObjective:
     code_drop: float = 0.1  # of a code being hidden as input: against learning short corpora by heart
     label_smoothing: float = 0.0
     duration_weight: float = 0.3  # models with a duration network
+    embedding_gradient: float = 1.0  # share of the gradient that reaches the input vectors; GLM-130B: 0.1
 
     def __post_init__(self) -> None:
         if not (0 <= self.code_drop < 1 and 0 <= self.label_smoothing < 1 and self.duration_weight >= 0):
             raise InputError("objective: code_drop and label_smoothing are 0 to below 1, duration_weight 0 or more")
+        if not 0 <= self.embedding_gradient <= 1:
+            raise InputError("objective: embedding_gradient is 0 to 1")
 
 
 class ArLearner(nn.Module):
@@ -37,6 +40,9 @@ class ArLearner(nn.Module):
     def __init__(self, network: SpeechLM | ExtendedLM, objective: ArObjective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
+        if objective.embedding_gradient != 1 and not isinstance(network, SpeechLM):
+            raise InputError("objective: embedding_gradient is for models from scratch; pretrained ones keep theirs")
+        network.embedding_gradient = objective.embedding_gradient
 
     def forward(self, batch: Batch, kept: Tensor) -> dict[str, Tensor]:
         """kept bool [B, T]: codes the model may read."""

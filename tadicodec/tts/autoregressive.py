@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.errors import InputError
+from tadicodec.quant.stable import shrink_gradient
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
+from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"
@@ -31,6 +33,8 @@ class ArConfig:
     codebook_size: int = 16384
     code_features: int = 512  # width of the code vectors' network
     duration_size: int = 96  # width of the network that says how long text takes
+    deep_norm: str = ""  # "glm" or "deepnet": post-norm blocks that many layers do not make diverge; "": pre-norm
+    float32_softmax: bool = False  # attention's, with scores that fit float16
 
     def __post_init__(self) -> None:
         if not isinstance(self.transformers, dict) or not isinstance(self.transformers.get("model_type"), str):
@@ -41,16 +45,25 @@ class ArConfig:
             raise InputError("config: ar.codebook_size is a power of two")
         if min(self.code_features, self.duration_size) < 1:
             raise InputError("config: ar.code_features and ar.duration_size are positive")
+        if self.deep_norm not in ("", *PRESETS):
+            raise InputError(f"config: ar.deep_norm is one of {', '.join(PRESETS)}, or empty")
 
 
-def build_lm(values: dict[str, Any], vocabulary: int) -> Any:
+def build_lm(config: ArConfig, vocabulary: int) -> Any:
     """A causal LM of transformers with random weights. Raises InputError for a configuration it refuses."""
+    lm = build_plain(config.transformers, vocabulary, attention_name(config.float32_softmax))
+    if config.deep_norm:
+        use_deep_norm(lm, config.deep_norm)
+    return lm
+
+
+def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     shape = {key: value for key, value in values.items() if key != "model_type"}
     special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    fixed = {"vocab_size": vocabulary, "tie_word_embeddings": True, "attn_implementation": "sdpa"}
+    fixed = {"vocab_size": vocabulary, "tie_word_embeddings": True, "attn_implementation": attention}
     try:
         config = AutoConfig.for_model(values["model_type"], **{**special, **shape, **fixed})
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -66,10 +79,11 @@ class SpeechLM(nn.Module):
     def __init__(self, config: ArConfig) -> None:
         super().__init__()
         self.config, self.vocabulary = config, byte_vocabulary(config.codebook_size)
-        self.lm = build_lm(config.transformers, BYTE_VALUES + 2).base_model
+        self.lm = build_lm(config, BYTE_VALUES + 2).base_model
         width = self.lm.get_input_embeddings().embedding_dim
         self.codes = CodeTable(config.codebook_size, width, config.code_features, VECTOR_STD)
         self.duration = Durations(BYTE_VALUES, config.duration_size)
+        self.embedding_gradient = 1.0  # share of it that reaches the input vectors; training sets it
 
     def table(self) -> Tensor:
         """Vectors of the whole vocabulary."""
@@ -81,7 +95,8 @@ class SpeechLM(nn.Module):
         ids, positions, mask [B, S]; blank bool [B, S]: places whose own vector is hidden from the model.
         """
         table = self.table()
-        vectors = F.embedding(ids, table).masked_fill(blank[..., None], 0.0)
+        vectors = shrink_gradient(F.embedding(ids, table), self.embedding_gradient)
+        vectors = vectors.masked_fill(blank[..., None], 0.0)
         given = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
         hidden = self.lm(inputs_embeds=vectors, **given).last_hidden_state[spoken]
         speech = torch.cat([table[self.vocabulary.codes[0] :], table[self.vocabulary.ends[0]][None]])
@@ -90,7 +105,7 @@ class SpeechLM(nn.Module):
     @torch.no_grad()
     def expanded(self) -> Any:
         """The same model with a plain table, as transformers generates with."""
-        lm = build_lm(self.config.transformers, self.vocabulary.size)
+        lm = build_lm(self.config, self.vocabulary.size)
         lm.base_model.load_state_dict(self.lm.state_dict() | {EMBEDDING: self.table()})
         lm.tie_weights()
         return lm.to(self.table().device, self.table().dtype).eval().requires_grad_(False)

@@ -126,7 +126,8 @@ def build_ar(values: dict[str, Any]) -> ArConfig:
         raise InputError("config: model.ar is a section with keys and values")
     numbers = {key: value for key, value in values.items() if key != "transformers"}
     for name, value in numbers.items():
-        if name in ArConfig.__dataclass_fields__ and type(value) is not int:
-            raise InputError(f"config: {name} must be int, not {value!r}")
+        kind = type(ArConfig.__dataclass_fields__[name].default) if name in ArConfig.__dataclass_fields__ else None
+        if kind is not None and type(value) is not kind:
+            raise InputError(f"config: {name} must be {kind.__name__}, not {value!r}")
     known = {key: value for key, value in numbers.items() if key in ArConfig.__dataclass_fields__}
     return ArConfig(transformers=values.get("transformers", {}), **known)

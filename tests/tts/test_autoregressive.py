@@ -56,6 +56,38 @@ def test_generation_is_the_models_own_choice(kind: str) -> None:
     assert torch.equal(logits.argmax(-1), made)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"deep_norm": "glm"}, {"deep_norm": "deepnet", "float32_softmax": True}, {"float32_softmax": True}]
+)
+def test_stabilised_models_generate_what_they_find_probable(changes: dict, tmp_path: Path) -> None:
+    config = config_of("ar", num_key_value_heads=1)
+    config = replace(config, shape=replace(config.shape, **changes))
+    torch.manual_seed(0)
+    network = build_network(config).eval()
+    torch.nn.init.normal_(network.codes.outer.weight, std=0.1)
+    text, starts, prompt = torch.tensor([97, 98, 99]), torch.tensor([0.0, 1.5, 3.0]), torch.tensor([7, 9])
+    script = Script(text, starts, tokens=6, fixed=True)
+    made = generate_codes(network.expanded(), network.vocabulary, script, prompt, GREEDY, torch.Generator())
+    logits = logits_of(network, text, torch.cat([prompt, made]), starts)
+    assert torch.equal(logits[len(prompt) : -1, :-1].argmax(-1), made)
+    save_tts(tmp_path / "model", config, network)
+    loaded, again = load_tts(tmp_path / "model")
+    assert loaded.shape == config.shape
+    assert torch.equal(logits_of(again, text, torch.cat([prompt, made]), starts), logits)
+    if "deep_norm" not in changes:  # the softmax's precision is all that differs
+        plain = build_network(replace(config, shape=replace(config.shape, float32_softmax=False))).eval()
+        plain.load_state_dict(network.state_dict())
+        torch.testing.assert_close(logits_of(plain, text, torch.cat([prompt, made]), starts), logits)
+
+
+def test_deep_norm_needs_blocks_it_knows() -> None:
+    with pytest.raises(InputError, match="Llama's or Qwen's"):
+        config = config_of("ar", model_type="phi3", pad_token_id=0)
+        build_network(replace(config, shape=replace(config.shape, deep_norm="glm")))
+    with pytest.raises(InputError, match="glm, deepnet"):
+        replace(config_of("ar").shape, deep_norm="x")
+
+
 def test_positions_matter() -> None:
     network = model()
     text, codes = torch.tensor([97, 98]), torch.tensor([1, 2, 3])
