@@ -3,8 +3,8 @@
     python tools/quant_experiments.py EXPERIMENT --data FEATURES --out RESULTS [--model M] [--steps N] [--seeds 3]
 
 EXPERIMENT is glm, lr_qat, l4q, intervention, zero_qat, roste, stability (GLM-130B's stabilisers), deployment, or all.
-Results are `RESULTS/NAME.json`, one row an arm and seed, and a plot beside it. `val` is the imitation loss (squared error over variance, averaged over
-the compared outputs) on the split "valid" with fixed noise.
+Results are `RESULTS/NAME.json`, one row an arm and seed, and a plot beside it. `val` is the imitation loss (squared
+error over variance, averaged over the compared outputs) on the split "valid" with fixed noise.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from quant_arms import Row, Setting
 from torch import Tensor
 from torch.nn import functional as F
 
+from tadicodec.data.features import Features
 from tadicodec.quant.stable import DeepNorm, shrink_gradient
 from tadicodec.tts.autoregressive import ArConfig, build_lm
 from tadicodec.tts.stable_lm import post_norm_forward
@@ -37,16 +38,19 @@ VARIANTS = {
 
 def stability(setting: Setting) -> Iterator[Row]:
     """Loss after training at each rate, and at how many of them nothing but the frequency of letters was learned."""
-    train, valid = (
-        torch.tensor(list(" ".join(clip.text for clip in split.clips).encode()))
-        for split in (setting.train, setting.valid)
-    )
+    train, valid = bytes_of(setting.train), bytes_of(setting.valid)
     shares = torch.bincount(train, minlength=256) / len(train)
     unigram = float(torch.special.entr(shares).sum())
     for name, (norm, share) in VARIANTS.items():
         losses = {str(rate): train_one(train, valid, norm, share, rate, setting) for rate in RATES}
         failed = sum(not loss < unigram for loss in losses.values())
         yield {"arm": name, "losses": losses, "unigram": unigram, "failed": failed, "val": min(losses.values())}
+
+
+def bytes_of(split: Features) -> Tensor:
+    """All texts in a row, at least two lines of them."""
+    text = torch.tensor(list(" ".join(clip.text for clip in split.clips).encode()))
+    return text.repeat(1 + 2 * LENGTH // len(text))
 
 
 def train_one(train: Tensor, valid: Tensor, norm: str, share: float, rate: float, setting: Setting) -> float:
