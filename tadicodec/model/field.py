@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadicodec.model.decoder import Conditioning, Decoder, time_embedding, to_velocity
-from tadicodec.model.fused import FusedBlock, Span, fused
+from tadicodec.model.fused import FusedBlock, Room, Span, fused
 from tadicodec.model.transformer import NORM_EPS
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def run_blocks(blocks: Sequence[FusedBlock], x: Tensor, spans: Sequence[Span], gains: Tensor) -> Tensor:
-    """Packed rows x [rows, H] through all blocks; gains [2 n + 1, H] of one time -> normalised [rows, H]."""
+    """Packed rows x [rows, H] through all blocks; gains [2 n + 1, H] of one time -> normalised [rows, H]. x is lost."""
+    room = Room()
     for index, block in enumerate(blocks):
-        x = block(x, spans, (gains[2 * index], gains[2 * index + 1]))
+        x = block(x, spans, (gains[2 * index], gains[2 * index + 1]), room)
     return F.rms_norm(x, x.shape[-1:], None, NORM_EPS) * gains[-1]
 
 

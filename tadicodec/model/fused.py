@@ -8,6 +8,7 @@ know nothing of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,22 @@ from tadicodec.model.transformer import NORM_EPS, Block
 
 QUERIES = 1024  # rows of attention scores held at once
 Gains = tuple[Tensor, Tensor] | None  # [H] or [rows, H] for the two norms of a block
+
+
+class Room:
+    """Memory for the large intermediate results, used again by every block: fresh memory has to be mapped and cleared
+    page by page, which took an eighth of a full-size decode. What it gave is overwritten when it is asked for again."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Uninitialised, in the dtype and on the device of `like`."""
+        size = math.prod(shape)
+        kept = self.kept.get(name)
+        if kept is None or kept.numel() < size or kept.dtype != like.dtype:
+            kept = self.kept[name] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return kept[:size].view(shape)
 
 
 @dataclass(frozen=True)
@@ -74,23 +91,25 @@ class FusedBlock:
     def fits(self, block: Block) -> bool:
         return self.made_from == fingerprint(block)
 
-    def __call__(self, x: Tensor, spans: Sequence[Span], gains: Gains = None) -> Tensor:
-        """x [rows, H] float32, the rows of all spans in turn -> the same."""
+    def __call__(self, x: Tensor, spans: Sequence[Span], gains: Gains = None, room: Room | None = None) -> Tensor:
+        """x [rows, H] float32, the rows of all spans in turn -> the same, in place."""
+        room = Room() if room is None else room
         first, second = gains or (None, None)
-        qkv = self.qkv(self.norm(x, first))
+        qkv = self.qkv(self.norm(x, first), room)
         rows = qkv.split([span.batch * span.size for span in spans])
         heard = [self.attend(part, span) for part, span in zip(rows, spans, strict=True)]
-        x = x + self.out(heard[0] if len(heard) == 1 else torch.cat(heard))
-        gate, up = self.gate_up(self.norm(x, second)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        x += self.out(heard[0] if len(heard) == 1 else torch.cat(heard), room)
+        gate, up = self.gate_up(self.norm(x, second), room).chunk(2, dim=-1)
+        x += self.down(torch.mul(F.silu(gate, inplace=True), up, out=room("active", up.shape, up)), room)
+        return x
 
     def sequence(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        """x [B, S, H] without packing."""
-        return self(x.flatten(0, 1), [Span.of(*x.shape[:2], rotary, mask)]).view(x.shape)
+        """x [B, S, H] without packing; stays as it is."""
+        return self(x.flatten(0, 1).clone(), [Span.of(*x.shape[:2], rotary, mask)]).view(x.shape)
 
     def norm(self, x: Tensor, gain: Tensor | None) -> Tensor:
         normal = F.rms_norm(x, x.shape[-1:], None, NORM_EPS)
-        return (normal if gain is None else normal * gain).to(self.dtype)
+        return (normal if gain is None else normal.mul_(gain)).to(self.dtype)
 
     def attend(self, qkv: Tensor, span: Span) -> Tensor:
         """[B S, 3 H] -> [B S, H]."""
@@ -122,34 +141,37 @@ def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def join(linears: Sequence[nn.Module], dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
+def join(linears: Sequence[nn.Module], dtype: torch.dtype | None) -> Callable[[Tensor, Room], Tensor]:
     """One product for several projections of one input, outputs side by side; other modules (quantized ones, say) are
     called one by one."""
     if dtype is None or any(type(linear) is not nn.Linear or linear.bias is not None for linear in linears):
         return Separate(linears)
     weights = [linear.weight for linear in linears]
     if len(weights) == 1:
-        return Product(weights[0].detach().to(dtype))
+        return Product(weights[0].detach().to(dtype), f"{weights[0].shape}")
     whole = torch.cat([weight.detach() for weight in weights]).to(dtype)
     if whole.dtype == weights[0].dtype:
         for weight, part in zip(weights, whole.split([len(weight) for weight in weights]), strict=True):
             weight.data = part
-    return Product(whole)
+    return Product(whole, f"{whole.shape}")
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
     weight: Tensor
+    name: str  # of its room
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+    def __call__(self, x: Tensor, room: Room) -> Tensor:
+        if torch.compiler.is_compiling():  # it plans memory by itself
+            return F.linear(x, self.weight)
+        return torch.mm(x, self.weight.T, out=room(self.name, (len(x), len(self.weight)), x))
 
 
 @dataclass(frozen=True, eq=False)
 class Separate:
     linears: Sequence[nn.Module]
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, room: Room) -> Tensor:
         parts = [linear(x.float()) for linear in self.linears]
         return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)).to(x.dtype)
 
