@@ -68,11 +68,11 @@ class Evaluation:
 
 
 def run(evaluation: Evaluation, file: ResultFile, progress: bool) -> list[Result]:
-    """Make what the file does not hold yet; the results of all jobs, in their order."""
+    """Make what the file does not hold yet, and again what failed; the results of all jobs, in their order."""
     from tqdm import tqdm
 
     jobs = evaluation.jobs()
-    todo = [job for job in jobs if job.key not in file.results]
+    todo = [job for job in jobs if job.key not in file.results or file.results[job.key].failure is not None]
     if todo:
         evaluation.judges.check()
     for job in tqdm(todo, unit="wave", disable=not progress, file=sys.stderr, leave=False):

@@ -102,6 +102,14 @@ def test_out_of_memory_is_not_a_result(evaluation):
     assert not any(result.failure for result in finish(evaluation))
 
 
+def test_what_failed_is_tried_again(evaluation):
+    evaluation.rows[1].instead = {"u3": ValueError("no file yet")}
+    assert summary(evaluation, finish(evaluation)).failures == 1
+    evaluation.rows[1].instead = {}
+    assert summary(evaluation, finish(evaluation)).failures == 0
+    assert summary(evaluation, finish(evaluation)).failures == 0  # the last line of a result is the one that counts
+
+
 def test_a_run_that_was_stopped_goes_on_and_scores_nothing_twice(evaluation):
     evaluation.rows[1].instead = {evaluation.chosen.cases[2].id: KeyboardInterrupt()}
     with pytest.raises(KeyboardInterrupt):
