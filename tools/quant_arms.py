@@ -16,6 +16,7 @@ from tadicodec.data.features import Features
 from tadicodec.model.fused import unfuse
 from tadicodec.quant import zero_qat
 from tadicodec.quant.codec_tuning import Lessons
+from tadicodec.quant.grid import Grid, round_to_grid
 from tadicodec.quant.intervention import Interventions
 from tadicodec.quant.job import CODEC, Job
 from tadicodec.quant.layout import linear_layers
@@ -106,6 +107,14 @@ class Arm:
 
 def block_layers(model: nn.Module) -> dict[str, nn.Linear]:
     return {name: layer for name, layer in linear_layers(model).items() if name.endswith("_proj")}
+
+
+@torch.no_grad()
+def round_whole(model: nn.Module, bits: int) -> None:
+    """Round every block's matrices with one scale each, in place."""
+    grid = Grid(bits, narrow=True, granularity="tensor")
+    for layer in block_layers(model).values():
+        layer.weight.copy_(round_to_grid(layer.weight, layer.weight.abs().max() / grid.highest, None, grid))
 
 
 class SideBranch(nn.Module):

@@ -25,6 +25,7 @@ from quant_arms import (
     block_layers,
     correlations,
     merge_side_branches,
+    round_whole,
     spiked,
     timed,
     train_side_branches,
@@ -42,8 +43,11 @@ from tadicodec.quant.tune import Backward, Forward
 
 
 def glm(setting: Setting) -> Iterator[Row]:
-    """Rounding to nearest at 8, 4 and 3 bits: per row against groups."""
+    """Rounding to nearest at 8, 4 and 3 bits: one scale a matrix, a row, or a group."""
     for bits in (8, 4, 3):
+        whole = Arm(setting, setting.job("glm", bits))
+        round_whole(whole.model, bits)
+        yield {"arm": f"{bits} bits, matrix", "val": whole.val()}
         for group in (0, 128, 32):
             fits = all(
                 not group or layer.in_features % group == 0 for layer in block_layers(setting.codec.model).values()
