@@ -157,7 +157,8 @@ def save_model(
                 (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
             (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
             if tokenizer is not None:
-                shutil.copytree(tokenizer, draft / "text_tokenizer")
+                weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
+                shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
 

@@ -91,6 +91,11 @@ class Codec:
         codec.folder = folder
         return codec.to(device, dtype)
 
+    @property
+    def bundled(self) -> bool:
+        """Whether this is the model that comes with the package."""
+        return self.folder is not None and self.folder == checkpoint.find_model(None)
+
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
         """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
         try:

@@ -148,7 +148,8 @@ def roste(setting: Setting) -> Iterator[Row]:
     """W4A4: error and loss, before and after training, where all, none or the better layers are rotated."""
     for name, model in (("natural", None), ("spiked (constructed)", spiked(setting.codec.model))):
         for rotation in ("none", "all", "adaptive"):
-            changes = {"activation": {"bits": 4, "clip": 0.95}, "rotation": rotation, "tuning": {"lr": 1e-4}}
+            activation = {"bits": 4, "clip": 0.95, "floor": True}
+            changes = {"activation": activation, "rotation": rotation, "tuning": {"lr": 1e-4}}
             arm = Arm(setting, setting.job("roste", 4, **changes), model)
             inputs = arm.lessons.look()
             prepare(arm.model, arm.job.model, arm.generator, inputs)

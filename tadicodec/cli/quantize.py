@@ -41,11 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from tadicodec.codec import Codec
-    from tadicodec.quant.job import check_destination, quantize_codec, save_quantized, sizes
+    from tadicodec.quant.job import check_codec, check_destination, quantize_codec, save_quantized, sizes
 
     job = read_job(args)
     check_destination(args.output, args.overwrite)
     codec = Codec.from_pretrained(None if args.model == "bundled" else args.model)
+    check_codec(codec, job)
     progress = sys.stderr is not None and sys.stderr.isatty()
     with tempfile.TemporaryDirectory() as folder:
         features = find_features(args.data, codec, job, Path(folder)) if job.trains else None
@@ -94,4 +95,7 @@ def find_features(data: str, codec: Codec, job: Job, folder: Path) -> Features:
     if not Path(data).is_dir():
         prepare_features(data, folder, codec.config.mel)
     source = Path(data) if Path(data).is_dir() else folder
-    return Features(source, "train", max_frames=min(job.tune.max_frames, job.tune.frames))
+    try:
+        return Features(source, "train", max_frames=min(job.tune.max_frames, job.tune.frames))
+    except InputError as error:
+        raise InputError(str(error).replace(str(source), data)) from error  # not the folder of this run

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tadicodec.tts.synthesize import Options, Speaker
 
 
+OTHER_AUDIO = (".m4a", ".aac", ".wave", ".opus", ".aiff")  # that this package does not write
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", help="what to say: the text, a .txt file, or - for standard input")
     parser.add_argument(
@@ -68,7 +71,8 @@ def read_work(args: argparse.Namespace) -> tuple[list[str], list[Job]]:
         if not speakable(lines[0]):
             raise InputError("there is nothing to say: the text holds no letter and no digit")
     else:
-        if not args.text.lower().endswith(".txt"):
+        looks_like_audio = Path(args.output).suffix.lower() in OTHER_AUDIO and not Path(args.output).is_dir()
+        if not args.text.lower().endswith(".txt") or looks_like_audio:
             ends = " or ".join(WRITABLE)
             raise InputError(
                 f"{args.output}: the output's name must end in {ends} (a folder is for the lines of a .txt)"

@@ -111,14 +111,17 @@ def write_arrays(out: Path, number: int, utterances: list[Utterance], config: Me
 
     from tadicodec.audio.mel import MelSpectrogram
 
-    torch.set_num_threads(1)
-    spectrogram = MelSpectrogram(config)
+    threads, spectrogram = torch.get_num_threads(), MelSpectrogram(config)
+    torch.set_num_threads(1)  # processes are the parallelism; the caller's own threads come back
     mels, waves = [], []
-    for item in utterances:
-        wave = load_wave(item, config.sample_rate)
-        with torch.no_grad():
-            mels.append(spectrogram(torch.from_numpy(wave)[None])[0].numpy().astype(np.float16))
-        waves.append((wave.clip(-1, 1) * 32767).astype(np.int16))
+    try:
+        for item in utterances:
+            wave = load_wave(item, config.sample_rate)
+            with torch.no_grad():
+                mels.append(spectrogram(torch.from_numpy(wave)[None])[0].numpy().astype(np.float16))
+            waves.append((wave.clip(-1, 1) * 32767).astype(np.int16))
+    finally:
+        torch.set_num_threads(threads)
     save_array(out / f"{number:05d}.mel.npy", np.concatenate(mels))
     save_array(out / f"{number:05d}.wave.npy", np.concatenate(waves))
     return [len(mel) for mel in mels]

@@ -15,7 +15,8 @@ from tadicodec.data.collate import pad
 from tadicodec.data.shards import TokenCorpus
 from tadicodec.errors import InputError
 from tadicodec.text.normalize import LETTERS
-from tadicodec.tts.prompt import BYTES, TextReader
+from tadicodec.tts.config import TtsConfig
+from tadicodec.tts.prompt import BYTES, GLUE, TextReader
 from tadicodec.tts.script import joined
 
 ASCII = 128
@@ -27,7 +28,8 @@ class TokenData:
     """The `data` section of a speech language model's recipe."""
 
     corpus: str = ""  # folder made by `tadicodec tokenize`
-    tokens: int = 2000  # padded tokens a step and process, text and speech together where a model reads both in a row
+    tokens: int = 5000  # the most padded tokens of a step and process, text and speech together where a model reads
+    # both in a row; an utterance counts as if the longest other one stood before it
     min_tokens: int = 3  # of speech
     max_tokens: int = 160
     pair: float = 0.5  # probability that another utterance of the speaker goes before, as a prompt will
@@ -62,8 +64,9 @@ class TokenCollator:
     """Utterances, some behind another one of their speaker -> codes [B, T], lengths [B], text_ids [B, L],
     text_lengths [B], starts [B, L] (negative: unknown), prompts [B]."""
 
-    def __init__(self, corpus: TokenCorpus, reader: TextReader, style: str, data: TokenData) -> None:
-        self.corpus, self.reader, self.style, self.data = corpus, reader, style, data
+    def __init__(self, corpus: TokenCorpus, reader: TextReader, config: TtsConfig, data: TokenData) -> None:
+        self.corpus, self.reader, self.data = corpus, reader, data
+        self.style, self.glue = config.text, GLUE[config.engine]
         self.partners: dict[str, list[int]] = defaultdict(list)
         for index, (speaker, tokens) in enumerate(zip(corpus.speakers, corpus.tokens)):
             if tokens <= data.pair_tokens:
@@ -92,7 +95,7 @@ class TokenCollator:
             return self.single(index)
         if self.style != BYTES:
             before = self.corpus[other]
-            ids = torch.tensor(self.reader.encode(f"{before.text} {own.text}"), dtype=torch.long)
+            ids = torch.tensor(self.reader.encode(f"{before.text}{self.glue}{own.text}"), dtype=torch.long)
             codes = np.concatenate([before.codes, own.codes])
             return Line(ids, torch.from_numpy(codes), torch.full((len(ids),), UNKNOWN), len(before.codes))
         first, second = self.single(other), self.single(index)

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from tadicodec.codec import Codec
 
 FINGERPRINT = b"tadicodec.fingerprint"
-ENVIRONMENT = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))  # as torchrun and accelerate set it
+ENVIRONMENT = (  # as torchrun, accelerate and MPI set it
+    (("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"), 0),
+    (("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"), 1),
+    (("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK"), 0),
+)
 BATCH = 32  # utterances encoded together, neighbours in length
 
 
@@ -38,7 +42,8 @@ class Share:
 
     @classmethod
     def from_environment(cls) -> Share:
-        return cls(*(int(os.environ.get(name, number)) for name, number in ENVIRONMENT))
+        found = ([os.environ[name] for name in names if name in os.environ] or [usual] for names, usual in ENVIRONMENT)
+        return cls(*(int(values[0]) for values in found))
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ def examine(out: Path, wanted: dict[Path, str], mine: set[Path], overwrite: bool
             present.add(path)
         elif not overwrite:
             raise InputError(f"{path} is of another manifest or codec; choose another folder, or pass --overwrite")
+        elif read_fingerprint(path) is None and path not in wanted:
+            raise InputError(f"{path} is no shard of tokens; choose another folder")
         elif path in mine:
             path.unlink(missing_ok=True)
     return present
@@ -200,7 +207,9 @@ def write_shard(path: Path, rows: list[dict[str, Any]], mark: str) -> None:
     """Whole or not at all. Raises InputError when it cannot be written."""
     pa = arrow()
     table = pa.Table.from_pylist(rows, schema=schema().with_metadata({FINGERPRINT: mark.encode()}))
-    draft = path.with_name(f".{path.name}.tmp")  # a killed run's is overwritten when this shard is made again
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a killed run
+        left.unlink(missing_ok=True)
     try:
         pa.parquet.write_table(table, draft, compression="zstd")
         draft.rename(path)

@@ -73,7 +73,7 @@ class Autoencoder(nn.Module):
         if lengths is None:
             lengths = torch.full((quantized.shape[0],), quantized.shape[1], device=quantized.device)
         factor = self.config.down_sample_factor
-        embedded = self.vq_out_linear(quantized.to(self.vq_out_linear.weight.dtype))
+        embedded = self.vq_out_linear(quantized.to(self.vq_out_linear.bias.dtype))
         return interpolate(embedded, lengths, lengths * factor, quantized.shape[1] * factor)
 
     def text_times(

@@ -20,6 +20,7 @@ class Activation:
     symmetric: bool = False
     granularity: str = "token"
     clip: float = 1.0  # share of [min, max] that an asymmetric grid covers
+    floor: bool = False  # whether its zero is the integer below (RoSTE) and not the nearest
 
     def __post_init__(self) -> None:
         if self.bits and not 1 < self.bits <= 8:
@@ -39,5 +40,5 @@ class Activation:
         if self.symmetric:
             scale = absmax(groups, grid)
         else:
-            scale, zero = min_max(*ends(groups), grid, self.clip, floor=True)
+            scale, zero = min_max(*ends(groups), grid, self.clip, floor=self.floor)
         return (pass_through if through_clipped else fake_quantize)(values, scale, zero, grid)

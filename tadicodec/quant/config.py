@@ -81,7 +81,7 @@ class TuneConfig:
 
     steps: int = 1000
     seed: int = 0
-    lr: float = 1e-3  # of weights or corrections; ZeroQAT: in units of the perturbation
+    lr: float = 1e-3  # of weights or corrections; ZeroQAT: in units of the perturbation, and all it takes of a rate
     scale_lr: float = 0.0  # of scales, where they are learned; 0: lr / 50
     weight_decay: float = 0.0
     clip: float = 1.0  # gradient norm
@@ -97,8 +97,8 @@ class TuneConfig:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.intervene < 0 or self.frames < 1 or self.directions < 1:
             raise InputError("tuning: steps and intervene are 0 or more, frames and directions 1 or more")
-        if self.lr <= 0 or self.clip <= 0 or min(self.scale_lr, self.weight_decay) < 0:
-            raise InputError("tuning: lr and clip are above 0, scale_lr and weight_decay 0 or more")
+        if self.clip <= 0 or min(self.lr, self.scale_lr, self.weight_decay, self.seed) < 0:
+            raise InputError("tuning: clip is above 0; lr, scale_lr, weight_decay and seed are 0 or more")
         if not 0 <= self.warmup <= 1 or not 0 < self.flips < 1:
             raise InputError("tuning: warmup is 0 to 1, flips between 0 and 1")
         if self.loss not in ("imitate", "codec"):

@@ -18,7 +18,7 @@ from tadicodec.model.decoder import time_embedding
 from tadicodec.quant.config import QuantConfig, TuneConfig
 from tadicodec.quant.layout import count_weights, describe
 from tadicodec.quant.packed import SCALES, PackedLinear
-from tadicodec.quant.prepare import convert, prepare
+from tadicodec.quant.prepare import check_fit, convert, prepare
 from tadicodec.quant.tables import tabulate
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ STARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"lr": 3e-4, "weight_decay": 0.01, "intervene": 120},
     ),
     "zero_qat": ({"bits": 4, "variant": "scales"}, {"lr": 3e-2}),
-    "roste": ({"bits": 4, "group": 0, "activation": {"bits": 4, "clip": 0.95}}, {"lr": 1e-4}),
+    "roste": ({"bits": 4, "group": 0, "activation": {"bits": 4, "clip": 0.95, "floor": True}}, {"lr": 1e-4}),
 }
 
 
@@ -62,6 +62,8 @@ class Job:
         if vocoder.method != "glm":
             raise InputError("quantization: the vocoder is rounded after training (method glm)")
         tune = TuneConfig.from_dict({**tuning, **sections.get("tuning", {})})
+        if wanted.get("method") == "teacher_intervention" and tune.loss != "imitate":
+            raise InputError("tuning: teacher_intervention learns from its teacher; use loss: imitate")
         return cls(QuantConfig.from_dict(wanted), vocoder, tune, tabulate)
 
     @property
@@ -75,8 +77,7 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
     Raises:
         InputError: the codec is quantized already, a layer does not fit, or the method trains and has no features.
     """
-    if codec.config.quantization.get("model"):
-        raise InputError("this model is quantized already; start from the float model")
+    check_codec(codec, job)
     if job.trains and features is None:
         raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
     generator = torch.Generator().manual_seed(job.tune.seed)
@@ -103,6 +104,15 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
     result = Codec(replace(codec.config, quantization=section), model, vocoder, codec.tokenizer)
     result.folder = codec.folder
     return result.to(codec.device, codec.dtype)
+
+
+def check_codec(codec: Codec, job: Job) -> None:
+    """Before anything long is computed: raise InputError for a codec that this job does not fit."""
+    if codec.config.quantization.get("model"):
+        raise InputError("this model is quantized already; start from the float model")
+    check_fit(codec.model, job.model)
+    if not codec.config.quantization.get("vocoder"):
+        check_fit(codec.vocoder, job.vocoder)
 
 
 def tabulate_times(codec: Codec, model: nn.Module, dtype: torch.dtype) -> None:

@@ -17,7 +17,7 @@ from tadicodec.quant.config import QuantConfig
 from tadicodec.quant.grid import Grid, split, weight_grid
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.packed import Format, Integers
-from tadicodec.quant.ranges import no_clip
+from tadicodec.quant.ranges import LEAST, no_clip
 from tadicodec.quant.straight import lsq_factor, scale_gradient, stored
 from tadicodec.quant.trained import TrainedLinear
 
@@ -76,7 +76,7 @@ class L4QProduct(Function):
         inside = (units >= layer.grid.lowest) & (units <= layer.grid.highest)
         to_x = gradient @ layer.weight(levels)
         whole = split(gradient.flatten(0, -2).T @ x.flatten(0, -2), layer.grid)
-        to_scale = (whole * (levels - units * inside)).sum(-1, keepdim=True)  # outside, a level is q_n or q_p
+        to_scale = (whole * torch.where(inside, levels - units, levels)).sum(-1, keepdim=True)  # outside: q_n or q_p
         to_offset = None if layer.offset is None else (whole * ~inside).sum(-1, keepdim=True)
         masked = (whole * inside).flatten(-2)
         to_left = layer.gain * (masked @ layer.right.T)
@@ -103,7 +103,8 @@ class L4QLinear(TrainedLinear):
         return cls(linear, config, generator)
 
     def adapted(self) -> Adapted:
-        scale, part = stored(scale_gradient(self.scale, self.factor), self.form.dtype), self.adapter
+        scale, part = scale_gradient(self.scale, self.factor).clamp(min=LEAST), self.adapter
+        scale = stored(scale, self.form.dtype)
         offset = None if self.offset is None else scale_gradient(self.offset, self.factor)
         return Adapted(self.frozen, part.left, part.right, scale, offset, part.gain, self.grid)
 

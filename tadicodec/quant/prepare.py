@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import torch
 from torch import Tensor, nn
 
@@ -41,19 +43,15 @@ def prepare(
     Raises:
         InputError: no layer has such a name, or a layer's inputs do not come out even.
     """
+    check_fit(model, config)
     layers = linear_layers(model)
-    taken = [name for name in layers if config.takes(name)]
-    if not taken:
-        raise InputError(f"quantization: the network has no Linear layer named {' or '.join(config.layers)}")
-    for name in taken:
-        config.format.groups(layers[name].in_features, name)
     others = Format(config.other_bits or 8, scale=config.scale)
     kind = LAYERS[config.method]
     for name, layer in layers.items():
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)
             made = kind.make(layer, config, own, generator)
-            put(model, name, made if kind.trains(name, config) else made.pack())
+            put(model, name, (made if kind.trains(name, config) else made.pack()).to(layer.weight.device))
         elif config.rounds(name):
             put(model, name, round_linear(layer, others))
     model.requires_grad_(False)
@@ -63,11 +61,29 @@ def prepare(
     return model
 
 
+def check_fit(model: nn.Module, config: QuantConfig) -> None:
+    """Raise InputError unless the network has what `config` names, and its inputs come out even."""
+    layers = linear_layers(model)
+    for pattern in (*config.layers, *config.keep):
+        if not any(fnmatchcase(name, pattern) for name, _ in model.named_modules()):
+            raise InputError(f"quantization: the network has no layer named {pattern}")
+    taken = [name for name in layers if config.takes(name)]
+    if not taken:
+        names = " or ".join(config.layers)
+        raise InputError(f"quantization: the network has no Linear layer named {names} that is not under keep")
+    for name in taken:
+        config.format.groups(layers[name].in_features, name)
+
+
 def convert(model: nn.Module) -> nn.Module:
-    """Leave nothing but packed integers where `prepare` put rounded layers, in place."""
+    """Leave nothing but packed integers where `prepare` put rounded layers, in place; hooks on them (4-bit keys and
+    values) go along."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, TrainedLinear):
-            put(model, name, layer.pack())
+            packed = layer.pack()
+            for hook in layer._forward_hooks.values():
+                packed.register_forward_hook(hook)
+            put(model, name, packed)
     return model.requires_grad_(False)
 
 

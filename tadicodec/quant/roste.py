@@ -35,7 +35,7 @@ class RoSTELinear(TrainedLinear):
         cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
     ) -> RoSTELinear:
         """Raises InputError where the choice needs inputs and there are none."""
-        signs = random_signs(linear.in_features, generator)
+        signs = random_signs(linear.in_features, generator).to(linear.weight.device)
         if not can_rotate(linear.in_features) or config.rotation == "none":
             return cls(linear, config, None)
         turned = cls(linear, config, signs)

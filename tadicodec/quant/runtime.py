@@ -48,6 +48,9 @@ class RuntimeLinear(nn.Module):
         self.register_buffer("smooth", layer.smooth)
         self.session = session(product_model(layer, accuracy_level).SerializeToString())
 
+    def _save_to_state_dict(self, *_: Any) -> None:
+        raise InputError("onnx: a network in ONNX Runtime cannot be saved; save it before use_onnxruntime")
+
     prepare_input = PackedLinear.prepare_input
 
     def forward(self, x: Tensor) -> Tensor:

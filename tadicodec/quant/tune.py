@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from tadicodec.errors import InputError
 from tadicodec.quant.config import TuneConfig
 from tadicodec.quant.intervention import Interventions, mode_at
 from tadicodec.quant.prepare import each_trained
@@ -31,7 +33,7 @@ def tune(
 
     zeroth = any(isinstance(layer, ZeroQATLinear) for layer in each_trained(model))
     stepper = Forward(model, config, generator) if zeroth else Backward(model, config, 0, config.steps)
-    intervene = min(config.intervene, config.steps) if interventions is not None else 0
+    intervene = min(config.intervene, config.steps // 2) if interventions is not None else 0  # then on its own
     if intervene:
         stepper = Backward(model, config, 0, intervene)
     losses = []
@@ -42,6 +44,8 @@ def tune(
             if step == intervene and intervene:  # two trainings, as published: fresh moments, a schedule of its own
                 stepper = Backward(model, config, step, config.steps)
         losses.append(stepper.step(step, next(objectives)))
+        if not math.isfinite(losses[-1]):
+            raise InputError(f"quantization: training diverged at step {step + 1}; lower tuning.lr")
     model.eval()
     return losses
 

@@ -162,6 +162,7 @@ class CodecTask:
     """`recipes/codec`: one network, one optimiser."""
 
     ema = "codec"
+    picture_solver = flow.SolverConfig(steps=8, guidance=1.0)
 
     def __init__(self, config: CodecConfig, objective: CodecObjective) -> None:
         self.config, self.objective = config, objective
@@ -211,14 +212,13 @@ class CodecTask:
 
     @torch.no_grad()
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The first clip, decoded in 8 steps from its codes and text, beside its original."""
+        """The first clip, decoded from its codes and text, beside its original."""
         network = self.networks["codec"]
         codec: Autoencoder = getattr(network, "module", network).codec
         frames, letters = int(batch["lengths"][0]), int(batch["text_lengths"][0])
         mel = batch["mel"][:1, :frames]
         noise = torch.randn(mel.shape, generator=generator).to(mel.device)
-        solver = flow.SolverConfig(steps=8, guidance=1.0)
-        decoded = codec.decode(codec.encode(mel), noise, solver, text_ids=batch["text_ids"][:1, :letters])
+        decoded = codec.decode(codec.encode(mel), noise, self.picture_solver, text_ids=batch["text_ids"][:1, :letters])
         return {"original": mel[0].T, "decoded": decoded[0].T}
 
     def export(self, network: nn.Module, folder: Path) -> None:

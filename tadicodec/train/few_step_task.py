@@ -113,6 +113,7 @@ class FewStepTask(CodecTask):
         )
         self.config = replace(teacher.config, inference=few.inference(teacher.config.inference))
         self.objective, self.vocoder, self.tokenizer = rules, teacher.vocoder, tokenizer_of(teacher)
+        self.picture_solver = solver_of(self.config.inference)
         self.networks = {"codec": FewStepNetwork(self.config, rules, teacher, few)}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:

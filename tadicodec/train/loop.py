@@ -112,6 +112,7 @@ class Trainer:
 
     def step(self, indices: list[int], train: Data) -> dict[str, Tensor]:
         generator = self.generator(self.state.step)
+        torch.manual_seed(generator.initial_seed())  # dropout inside of networks knows no generator
         batch = self.to_device(train.collate(indices, generator), self.state.step)
         rate = learning_rate(self.state.step, self.loop.steps, self.optim)
         gathered: dict[str, Tensor] = {}
@@ -183,14 +184,19 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The EMA network holds its moving average inside this block."""
+        """The EMA network holds its moving average inside this block, and no network drops anything out."""
         network = self.state.networks[self.task.ema]
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.average)
+        modes = {module: module.training for module in self.task.networks.values()}
         try:
+            for module in modes:
+                module.eval()
             yield
         finally:
             network.load_state_dict(kept)
+            for module, mode in modes.items():
+                module.train(mode)
 
     def save(self) -> None:
         self.accelerator.wait_for_everyone()

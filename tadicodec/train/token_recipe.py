@@ -43,7 +43,8 @@ def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> t
     if reader.vocab_size > config.shape.phone_vocab_size:
         raise InputError(f"model: phone_vocab_size is below the tokenizer's {reader.vocab_size} ids; raise it")
     objective = checked(MaskedObjective, document.get("objective", {}), "objective")
-    train, valid, codec = splits(data, reader, config.text, config.shape.cond_codebook_size, in_a_row=False)
+    in_a_row = not config.shape.text_layers
+    train, valid, codec = splits(data, reader, config, config.shape.cond_codebook_size, in_a_row=in_a_row)
     config = replace(config, codec=config.codec or codec)
     tokenizer = None if config.text == BYTES else folder
     return MaskedTask(config, build_network(config), objective, tokenizer), train, valid
@@ -55,7 +56,7 @@ def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple
         return build_extended(document["model"], data, objective)
     config = read_config(document["model"], AR)
     reader = load_reader(config.text, Path())
-    train, valid, codec = splits(data, reader, config.text, config.shape.codebook_size, in_a_row=True)
+    train, valid, codec = splits(data, reader, config, config.shape.codebook_size, in_a_row=True)
     config = replace(config, codec=config.codec or codec)
     return ArTask(config, build_network(config), objective), train, valid
 
@@ -75,7 +76,7 @@ def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjectiv
     if config.text == BYTES:
         raise InputError("model: a pretrained language model reads chat messages; text is qwen or phi")
     reader = ChatReader(tokenizer, config.text)
-    train, valid, codec = splits(data, reader, config.text, size, in_a_row=True)
+    train, valid, codec = splits(data, reader, config, size, in_a_row=True)
     config = replace(config, codec=config.codec or codec)
     return ArTask(config, ExtendedLM(lm, tokenizer_vocabulary(tokenizer)), objective, tokenizer), train, valid
 
@@ -97,7 +98,7 @@ def read_config(model: dict[str, Any], engine: str) -> TtsConfig:
 
 
 def splits(
-    data: TokenData, reader: TextReader, style: str, codebook_size: int, *, in_a_row: bool
+    data: TokenData, reader: TextReader, config: TtsConfig, codebook_size: int, *, in_a_row: bool
 ) -> tuple[Data, Data, str]:
     """Training and validation, and the hash of the codec that made the codes. in_a_row: text counts in a batch."""
     found, codecs = [], set()
@@ -105,10 +106,16 @@ def splits(
         corpus = TokenCorpus(data.corpus, split, min_tokens=data.min_tokens, max_tokens=data.max_tokens)
         if corpus.top_code() >= codebook_size:
             raise InputError(f"{data.corpus}: holds code {corpus.top_code()}, the model has {codebook_size}")
-        collate = TokenCollator(corpus, reader, style, data)
-        lengths = corpus.tokens
-        if in_a_row:
-            lengths = [tokens + collate.text_length(i) for i, tokens in enumerate(lengths)]
-        found.append(Data(lengths, collate))
+        collate = TokenCollator(corpus, reader, config, data)
+        found.append(Data(lengths_of(corpus, collate, data, in_a_row), collate))
         codecs.add(corpus.codec)
     return found[0], found[1], codecs.pop()
+
+
+def lengths_of(corpus: TokenCorpus, collate: TokenCollator, data: TokenData, in_a_row: bool) -> list[int]:
+    """The most places that each utterance takes in a batch, another one before it included."""
+    own = [tokens + (collate.text_length(i) if in_a_row else 0) for i, tokens in enumerate(corpus.tokens)]
+    if not data.pair:
+        return own
+    before = max((own[i] for i, tokens in enumerate(corpus.tokens) if tokens <= data.pair_tokens), default=0)
+    return [length + before for length in own]

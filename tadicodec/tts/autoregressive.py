@@ -52,6 +52,8 @@ class ArConfig:
 def build_lm(config: ArConfig, vocabulary: int) -> Any:
     """A causal LM of transformers with random weights. Raises InputError for a configuration it refuses."""
     lm = build_plain(config.transformers, vocabulary, attention_name(config.float32_softmax))
+    if not hasattr(lm.base_model, "embed_tokens") or not hasattr(lm.base_model, "rotary_emb"):
+        raise InputError("config: ar.transformers needs a model with rotary positions, such as llama, qwen3 or phi3")
     if config.deep_norm:
         use_deep_norm(lm, config.deep_norm)
     return lm

@@ -88,7 +88,9 @@ def read_tts_config(path: Path) -> TtsConfig:
 
 def parse_tts_config(document: dict[str, Any]) -> TtsConfig:
     """Raises InputError for a document that is none of the layouts, or holds values that cannot be."""
-    if "model_type" in document:
+    sections = document.get("model")
+    masked = isinstance(sections, dict) and any(name in sections for name in PUBLISHED_SECTIONS)
+    if "model_type" in document and not masked:
         style = "phi" if str(document["model_type"]).startswith("phi") else "qwen"
         return assemble(AR, None, {"text": style, **document.get(HF_SECTION, {})})
     model = document.get("model", {})

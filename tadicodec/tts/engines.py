@@ -12,13 +12,13 @@ from torch import Tensor
 from tadicodec.errors import InputError
 from tadicodec.speech import Prompt
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM
-from tadicodec.tts.config import TtsConfig
+from tadicodec.tts.config import AR, MASKED, TtsConfig
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.folder import load_tts
 from tadicodec.tts.generation import generate_codes
 from tadicodec.tts.mask_sampler import sample_masked
 from tadicodec.tts.masked import MaskedNetwork, Words
-from tadicodec.tts.prompt import TextReader, load_reader
+from tadicodec.tts.prompt import GLUE, TextReader, load_reader
 from tadicodec.tts.script import Script, chat_script, timed_script
 
 Write = Callable[[str, Prompt, int | None], Script]
@@ -44,7 +44,7 @@ class MaskedEngine:
 
     def script(self, text: str, prompt: Prompt, tokens: int | None = None) -> Script:
         durations: Durations | None = getattr(self.network, "duration", None)
-        return write(self.reader, durations, " ", text, prompt, tokens)
+        return write(self.reader, durations, GLUE[MASKED], text, prompt, tokens)
 
     def sample(self, script: Script, prompt: Prompt, generator: torch.Generator) -> Tensor:
         device = self.network.mask_emb.weight.device
@@ -61,7 +61,7 @@ class ArEngine:
         self.codebook_size = len(self.vocabulary.codes)
 
     def script(self, text: str, prompt: Prompt, tokens: int | None = None) -> Script:
-        return write(self.reader, self.durations, "", text, prompt, tokens)
+        return write(self.reader, self.durations, GLUE[AR], text, prompt, tokens)
 
     def sample(self, script: Script, prompt: Prompt, generator: torch.Generator) -> Tensor:
         return generate_codes(self.lm, self.vocabulary, script, prompt.codes, self.config.sampling, generator)
@@ -81,7 +81,8 @@ def load_engine(folder: Path, device: str | torch.device = "cpu", dtype: torch.d
     """The engine of a folder. Raises InputError."""
     config, network = load_tts(folder, dtype)
     ours = folder / "text_tokenizer"
-    reader = load_reader(config.text, ours if ours.is_dir() else folder)  # published models keep it beside the weights
+    place = ours if ours.is_dir() else folder  # published models keep it beside the weights
+    reader = load_reader(config.text, place, alone=config.shape is not None)
     return engine_of(config, network.to(device), reader)
 
 

@@ -109,8 +109,11 @@ def save_tts(
 
 def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) -> None:
     """Write a causal LM with its tokenizer in transformers' layout, replacing what the same run wrote before."""
+    from transformers import GenerationConfig
+
     with replaced(Path(folder).resolve()) as draft:
         ours = config.to_dict()
         setattr(lm.config, HF_SECTION, {key: ours[key] for key in ("codec", "text", "name", "sampling", "decoding")})
+        lm.generation_config = GenerationConfig()  # our own sampling decides, not the base model's
         lm.save_pretrained(str(draft))
         tokenizer.save_pretrained(str(draft))

@@ -16,6 +16,7 @@ CHATS = {  # as the published models were trained, letter for letter
 }
 BYTES = "bytes"
 TEXTS = (BYTES, *CHATS)
+GLUE = {"ar": "", "masked": " "}  # what published models of a kind have between the prompt's text and the new one
 
 
 class TextReader(Protocol):
@@ -41,16 +42,18 @@ class ChatReader:
         return self.tokenizer.encode(chat(text, self.style))
 
 
-def load_reader(style: str, folder: Path) -> TextReader:
-    """ "bytes", or the chat style whose tokenizer lies in `folder`. Raises InputError."""
-    return ByteTokenizer() if style == BYTES else ChatReader(load_tokenizer(folder), style)
+def load_reader(style: str, folder: Path, *, alone: bool = True) -> TextReader:
+    """ "bytes", or the chat style whose tokenizer lies in `folder`; alone: its config.json, if any, is not
+    transformers' (the published masked model's has comments). Raises InputError."""
+    return ByteTokenizer() if style == BYTES else ChatReader(load_tokenizer(folder, alone=alone), style)
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, *, alone: bool = False) -> Any:
     """The transformers tokenizer of a folder, without running any code it holds. Raises InputError."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PretrainedConfig
 
+    given = {"config": PretrainedConfig()} if alone else {}
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, **given)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: no tokenizer transformers can load ({str(error).splitlines()[0]})") from error

@@ -19,7 +19,7 @@ from tadicodec.tts.folder import find_tts_model
 from tadicodec.tts.prompt import BYTES
 from tadicodec.tts.script import USUAL, Script
 from tadicodec.tts.sentences import split_sentences
-from tadicodec.waves import Wave
+from tadicodec.waves import Wave, to_samples
 
 LONGEST_SENTENCE = 12.0  # seconds; speech language models are trained on sentences
 QUIET = 1e-3  # a prompt whose loudest sample is below this holds no voice
@@ -43,6 +43,10 @@ class Speaker:
         if made_for and made_for != codec.weights:
             raise InputError(
                 f"this model speaks the codes of codec {made_for}, not of {codec.name!r} ({codec.weights})"
+            )
+        if not made_for and engine.config.text != BYTES and codec.bundled:
+            raise InputError(
+                "this model does not say whose codes it speaks; name its codec with --model (such as amphion/TaDiCodec)"
             )
         if engine.codebook_size != size:
             raise InputError(f"this model speaks {engine.codebook_size} codes, the codec {codec.name!r} has {size}")
@@ -74,7 +78,8 @@ class Speaker:
         Raises:
             InputError: silent, too short or too long, or no text where the codec has no transcriber.
         """
-        if float(torch.as_tensor(wave).abs().max()) < QUIET:
+        wave, sample_rate = to_samples(wave, sample_rate, self.codec.sample_rate), self.codec.sample_rate
+        if float(abs(wave).max()) < QUIET:
             raise InputError("the prompt is silent; give a few seconds of speech")
         if text is None and not self.codec.transcribes:
             raise InputError("this codec cannot transcribe the prompt; say what it says with --prompt-text (text=...)")

@@ -58,6 +58,12 @@ def test_lines_of_a_file_to_a_folder(cli, models, prompt, tmp_path):
     assert cli("speak", tmp_path / "lines.txt", tmp_path / "whole.wav", *prompt, *models, *FAST).code == 0
 
 
+def test_a_wave_of_a_kind_that_is_not_written_is_no_folder(cli, models, prompt, tmp_path):
+    (tmp_path / "lines.txt").write_text("First line.\n", encoding="utf-8")
+    result = cli("speak", tmp_path / "lines.txt", tmp_path / "out.m4a", *prompt, *models, *FAST)
+    assert result.code == 2 and "must end in" in result.err and not (tmp_path / "out.m4a").exists()
+
+
 def test_pipes(cli, models, prompt, tmp_path):
     result = cli("speak", "-", "-", *prompt, *models, *FAST, stdin=b"Hello there.")
     assert result.code == 0 and result.out[:4] == b"RIFF" and "spoke 1 file" in result.err

@@ -100,6 +100,20 @@ def test_another_corpus_or_codec_is_refused(manifest: Path, tmp_path: Path, code
     assert [row["id"] for row in rows_of(tmp_path / "out")] == ["clip-0", "clip-1"]
 
 
+def test_other_peoples_parquet_files_are_left_alone(manifest: Path, tmp_path: Path, codec: Codec) -> None:
+    parquet.write_table(pyarrow.table({"a": [1]}), tmp_path / "mine.parquet")
+    with pytest.raises(InputError, match="no shard of tokens"):
+        tokenize_corpus(manifest, tmp_path, codec, overwrite=True, **MANY)
+    assert (tmp_path / "mine.parquet").exists()
+
+
+@pytest.mark.parametrize("names", [("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")])
+def test_a_share_is_what_the_launcher_says(names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(names[0], "2")
+    monkeypatch.setenv(names[1], "4")
+    assert Share.from_environment() == Share(2, 4, 0)
+
+
 def test_a_codec_without_an_aligner_knows_no_starts(manifest: Path, tmp_path: Path) -> None:
     plain = tiny_codec(prior_layers=0, transcriber_layers=0)
     tokenize_corpus(manifest, tmp_path, plain)

@@ -10,6 +10,7 @@ import torch
 from tadicodec.codec import Codec
 from tadicodec.data.features import Features
 from tadicodec.data.prepare import prepare_features
+from tadicodec.errors import InputError
 from tadicodec.quant.codec_tuning import Lessons
 from tadicodec.quant.config import METHODS
 from tadicodec.quant.job import Job, quantize_codec, save_quantized
@@ -54,6 +55,24 @@ def test_method_runs_and_the_result_loads(method: str, features: Features, tmp_p
     assert torch.equal(loaded.encode(wave, 24000, "ab").codes, speech.codes)
     torch.testing.assert_close(loaded.decode(speech), result.decode(speech))
     assert loaded.config.quantization["method"] == method
+
+
+def test_training_that_diverges_is_not_saved(features: Features) -> None:
+    codec = tiny_codec()
+    codec.model.decoder.out_linear.weight.fill_(float("nan"))
+    with pytest.raises(InputError, match="diverged at step 1; lower tuning.lr"):
+        quantize_codec(codec, job_of("lr_qat"), features)
+
+
+def test_everything_may_be_rounded(features: Features) -> None:
+    job = Job.from_sections({"quantization": {"keep": []}})
+    codec = quantize_codec(tiny_codec(), job)
+    assert torch.isfinite(codec.reconstruct(voice(0.5), 24000, "ab")).all()
+
+
+def test_interventions_need_their_teacher() -> None:
+    with pytest.raises(InputError, match="learns from its teacher"):
+        job_of("teacher_intervention", loss="codec")
 
 
 def test_imitation_gets_better_and_is_zero_for_the_teacher(features: Features) -> None:

@@ -318,3 +318,16 @@ def test_prepared_copies_are_independent(name: str = "l4q") -> None:
     disturb(other)
     x: Tensor = normal(2, 16)
     assert not torch.equal(model(x), other(x))
+
+
+def test_four_bit_keys_and_values_stay_when_the_network_is_converted() -> None:
+    """What was trained with rounded keys is not deployed without."""
+    model = nn.ModuleDict({"k_proj": nn.Linear(8, 8), "o_proj": nn.Linear(8, 8)})
+    prepare(model, QuantConfig("lr_qat", bits=4, rank=1), generator())
+    quantize_keys_and_values(model, 2, patterns=("k_proj",))
+    x = normal(3, 8)
+    before = model["k_proj"](x)
+    convert(model)
+    torch.testing.assert_close(model["k_proj"](x), before)
+    model["k_proj"]._forward_hooks.clear()
+    assert not torch.allclose(model["k_proj"](x), before)

@@ -76,8 +76,12 @@ def test_described_network_is_restored_exactly() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="groups of 32 do not divide the 48 inputs of 2"):
         prepare(network(), QuantConfig(bits=4, group=32), generator())
-    with pytest.raises(InputError, match="no Linear layer named q_proj"):
+    with pytest.raises(InputError, match="no layer named q_proj"):
         prepare(network(), QuantConfig(layers=("q_proj",)), generator())
+    with pytest.raises(InputError, match="no layer named 2."):
+        prepare(network(), QuantConfig(keep=("2.",)), generator())  # a slip would round what was to be kept
+    with pytest.raises(InputError, match="not under keep"):
+        prepare(network(), QuantConfig(keep=("*",)), generator())
     description = describe(convert(prepare(network(), QuantConfig(), generator())))
     for change, message in (
         ({"packing": "high-first"}, "packing 'high-first' is not supported"),
@@ -114,7 +118,8 @@ def test_bad_configs_are_refused(bad: dict) -> None:
 def test_bad_tunings_are_refused() -> None:
     for bad in (
         {"steps": -1},
-        {"lr": 0.0},
+        {"lr": -1.0},
+        {"seed": -1},
         {"loss": "mse"},
         {"mode": "x"},
         {"warmup": 2.0},

@@ -27,7 +27,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task": "tts_masked",
         "out": str(folder / "run"),
         "precision": "float32",
-        "data": {"corpus": str(write_language(folder / "tokens")), "tokens": 200},
+        "data": {"corpus": str(write_language(folder / "tokens")), "tokens": 600},
         "model": masked_model(),
         "optim": {"lr": 5e-3, "warmup": 10, "clip": 1.0},
         "loop": {"steps": 8, "log_every": 1, "valid_every": 4, "valid_batches": 1, "ema": 0.9},
@@ -42,7 +42,7 @@ def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_it_learns_to_speak_in_the_prompts_voice(recipe: Path, tmp_path: Path) -> None:
-    steps = ["loop.steps=150", "loop.valid_every=150", "data.tokens=600"]
+    steps = ["loop.steps=150", "loop.valid_every=150", "data.tokens=1500"]
     run_recipe(recipe, [f"out={tmp_path}", *steps], progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     valid = [row for row in rows if row["kind"] == "valid"][-1]

@@ -13,7 +13,7 @@ from tadicodec.errors import InputError
 from tadicodec.speech import Prompt
 from tadicodec.tts.engines import load_engine
 from tadicodec.tts.folder import load_tts
-from tadicodec.tts.prompt import chat
+from tadicodec.tts.prompt import chat, load_reader
 from tadicodec.tts.vocabulary import tokenizer_vocabulary
 from tests.tts.published_layout import language_model, tokenizer, write_published
 
@@ -86,3 +86,13 @@ def test_what_is_no_speech_model_is_refused(tmp_path: Path) -> None:
 def test_the_turns_end_serves_where_audio_has_none() -> None:
     names = tokenizer(8, end=False)
     assert tokenizer_vocabulary(names).ends == (names.convert_tokens_to_ids("<|im_end|>"),)
+
+
+def test_a_tokenizer_beside_a_config_with_comments(tmp_path: Path) -> None:
+    """The published masked model's config.json is not transformers', and not strict JSON."""
+    folder = tmp_path / "mgm"
+    tokenizer(64).save_pretrained(str(folder))
+    (folder / "config.json").write_text('{\n  // as published\n  "model": {}\n}\n')
+    assert load_reader("qwen", folder, alone=True).encode("hi")
+    with pytest.raises(InputError, match="no tokenizer"):
+        load_reader("qwen", folder, alone=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,3 +155,18 @@ def test_bundling_stores_half_precision_of_the_right_codec(codec: Codec, tmp_pat
     assert half.engine.config.codec == codec.weights
     with pytest.raises(InputError, match="no ar model is bundled|speaks"):
         Speaker.from_pretrained(engine="ar", codec=codec)
+
+
+def test_a_model_of_unknown_codes_needs_its_codec_named(tmp_path: Path) -> None:
+    """A published model with the bundled codec would speak noise: both have 16,384 codes."""
+    config = replace(config_of("masked", 16384, text_layers=0, duration_size=0), text="qwen")
+    engine = MaskedEngine(config, build_network(config), SimpleNamespace(vocab_size=10))
+    with pytest.raises(InputError, match="name its codec with --model"):
+        Speaker(Codec.from_pretrained(), engine)
+
+
+def test_prompts_from_python_are_checked(speaker: Speaker) -> None:
+    with pytest.raises(InputError, match="at least one sample"):
+        speaker.prompt(np.zeros(0), 24000, "a")
+    with pytest.raises(InputError, match="silent"):
+        speaker.prompt(np.ones(24000, dtype=np.int16), 24000, "a")
