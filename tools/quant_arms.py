@@ -25,7 +25,7 @@ from tadicodec.quant.observe import SavedBytes
 from tadicodec.quant.packed import PackedLinear
 from tadicodec.quant.prepare import convert, prepare
 from tadicodec.quant.tables import put
-from tadicodec.quant.tune import Forward, Objective, tune
+from tadicodec.quant.tune import Forward, Objective, schedule, tune
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 
 Row = dict[str, Any]
@@ -92,10 +92,11 @@ class Arm:
         tune(self.model, watched(), self.job.tune, self.generator, interventions=interventions)
         return [*curve, (self.job.tune.steps, self.val())]
 
-    def bytes(self) -> Row:
-        """Of one training step: parameters and buffers, gradients and moments of what learns, and saved tensors."""
-        own = [p for p in self.model.parameters() if p.requires_grad]
-        with SavedBytes() as saved:
+    def bytes(self, backward: bool = True) -> Row:
+        """Of one training step: parameters and buffers, gradients and moments of what learns, and saved tensors.
+        Without backward passes there are only the first, as in inference."""
+        own = [p for p in self.model.parameters() if p.requires_grad and backward]
+        with SavedBytes() as saved, torch.set_grad_enabled(backward):
             next(self.lessons.objectives())()
         tensors = [*self.model.parameters(), *self.model.buffers()]
         return {
@@ -138,8 +139,9 @@ def add_side_branches(model: nn.Module, rank: int, generator: torch.Generator) -
 
 def train_side_branches(arm: Arm, parameters: list[nn.Parameter]) -> None:
     optimizer = torch.optim.AdamW(parameters, lr=arm.job.tune.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    objectives = arm.lessons.objectives()
-    for _ in range(arm.job.tune.steps):
+    objectives, share = arm.lessons.objectives(), schedule(arm.job.tune, 0, arm.job.tune.steps)
+    for step in range(arm.job.tune.steps):
+        optimizer.param_groups[0]["lr"] = arm.job.tune.lr * share(step)
         optimizer.zero_grad()
         next(objectives)().backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

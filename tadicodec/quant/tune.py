@@ -54,7 +54,7 @@ class Backward:
     """AdamW over the layers' parameters, from step `first` to before step `last`."""
 
     def __init__(self, model: nn.Module, config: TuneConfig, first: int, last: int) -> None:
-        self.config, self.first, self.last = config, first, last
+        self.config, self.share = config, schedule(config, first, last)
         layers = each_trained(model)
         groups = [
             {"params": [p for layer in layers for p in layer.weights()], "rate": config.lr},
@@ -78,12 +78,17 @@ class Backward:
         self.optimizer.step()
         return float(loss.detach())
 
-    def share(self, step: int) -> float:
-        """Of the learning rate: a linear rise, then a linear fall to zero."""
-        length, done = self.last - self.first, step - self.first
-        rising = (done + 1) / max(self.config.warmup * length, 1)
-        falling = (length - done) / max((1 - self.config.warmup) * length, 1)
+
+def schedule(config: TuneConfig, first: int, last: int) -> Callable[[int], float]:
+    """The share of the learning rate by step: a linear rise, then a linear fall to zero."""
+
+    def share(step: int) -> float:
+        length, done = last - first, step - first
+        rising = (done + 1) / max(config.warmup * length, 1)
+        falling = (length - done) / max((1 - config.warmup) * length, 1)
         return min(rising, falling, 1.0)
+
+    return share
 
 
 class Forward:
