@@ -145,8 +145,10 @@ class Trainer:
     def update_average(self) -> None:
         """Exponential moving average, with a shorter memory at first."""
         decay = min(self.loop.ema, (1 + self.state.step) / (10 + self.state.step))
-        current = self.state.networks[self.task.ema].state_dict()
-        floating = [name for name, value in self.average.items() if value.is_floating_point()]
+        network = self.state.networks[self.task.ema]
+        current, frozen = network.state_dict(), {n for n, p in network.named_parameters() if not p.requires_grad}
+        # What does not learn stays as it is to the bit: an average would turn -0 into 0, and a hash sees that.
+        floating = [name for name, value in self.average.items() if value.is_floating_point() and name not in frozen]
         torch._foreach_lerp_([self.average[n] for n in floating], [current[n] for n in floating], 1 - decay)
 
     def report(self, board: Board, metrics: dict[str, Tensor], valid: Data | None, batch: BatchConfig) -> None:
