@@ -52,19 +52,11 @@ class L4QProduct(Function):
     """x W_q', with the gradients of the paper's section 3 (the gate is a mask on each element)."""
 
     @staticmethod
-    def forward(
-        ctx,
-        x: Tensor,
-        frozen: Tensor,
-        left: Tensor,
-        right: Tensor,
-        scale: Tensor,
-        offset: Tensor | None,
-        constants: tuple[float, Grid],
-    ) -> Tensor:
-        ctx.save_for_backward(x, frozen, left, right, scale, offset)
+    def forward(ctx, x: Tensor, constants: tuple[float, Grid], *tensors: Tensor | None) -> Tensor:
+        """tensors: frozen, left, right, scale and offset of `Adapted`; constants: its gain and grid."""
+        ctx.save_for_backward(x, *tensors)
         ctx.constants = constants
-        layer = Adapted(frozen, left, right, scale, offset, *constants)
+        layer = Adapted(*tensors, *constants)
         return x @ layer.weight(layer.levels(layer.units())).T
 
     @staticmethod
@@ -81,7 +73,7 @@ class L4QProduct(Function):
         masked = (whole * inside).flatten(-2)
         to_left = layer.gain * (masked @ layer.right.T)
         to_right = layer.gain * (layer.left.T @ masked)
-        return to_x, None, to_left, to_right, to_scale, to_offset, None
+        return to_x, None, None, to_left, to_right, to_scale, to_offset
 
 
 class L4QLinear(TrainedLinear):
@@ -116,7 +108,7 @@ class L4QLinear(TrainedLinear):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.adapted()
         tensors = (layer.frozen, layer.left, layer.right, layer.scale, layer.offset)
-        y = L4QProduct.apply(self.prepare_input(x), *tensors, (layer.gain, layer.grid))
+        y = L4QProduct.apply(self.prepare_input(x), (layer.gain, layer.grid), *tensors)
         return y if self.bias is None else y + self.bias
 
     @torch.no_grad()
