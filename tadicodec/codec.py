@@ -24,12 +24,13 @@ from tadicodec.config import CodecConfig
 from tadicodec.decoding import Item, decode_items, draw
 from tadicodec.encoding import Ear, Part, joined, parts_of
 from tadicodec.errors import InputError
+from tadicodec.limits import TOKEN_RATE, Limits
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.field import run_blocks
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.fused import fuse
 from tadicodec.model.vocoder import Vocoder, lower
-from tadicodec.pieces import Cutter, Script
+from tadicodec.pieces import Cutter
 from tadicodec.quant.layout import count_weights, restore
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.streaming import CONTINUE_TOKENS, Stream, Utterance, WaveStream, Window
@@ -50,7 +51,7 @@ class Codec:
     """A loaded model. Make one with `Codec.from_pretrained()`."""
 
     sample_rate = 24000
-    token_rate = 6.25
+    token_rate = TOKEN_RATE
 
     def __init__(
         self, config: CodecConfig, model: Autoencoder, vocoder: Vocoder, tokenizer: TextTokenizer, *, name: str = ""
@@ -60,6 +61,7 @@ class Codec:
         self.spectrogram = MelSpectrogram(config.mel)
         self.name = config.name or name
         self.weights = checkpoint.content_hash(model, ENCODER)
+        self.limits = Limits(config, tokenizer, self.name, self.weights)
         self.folder: Path | None = None
         self.to("cpu", torch.float32)
 
@@ -154,7 +156,7 @@ class Codec:
         if len(texts) != len(waves):
             raise InputError(f"{len(waves)} waves but {len(texts)} texts; give one text for each")
         for samples, words in zip(waves, texts):
-            self.check_text(words, len(samples))
+            self.limits.check_text(words, len(samples))
         parts = [
             Part(owner, place, samples)
             for owner, item in enumerate(waves)
@@ -179,7 +181,7 @@ class Codec:
         if given is not None or not self.transcribes:
             return given
         try:
-            self.check_text(written, samples)
+            self.limits.check_text(written, samples)
         except InputError:
             return ""
         return written
@@ -215,7 +217,7 @@ class Codec:
             heard += ear.batch([part])
         if not heard:
             raise InputError("a wave has at least one sample")
-        self.check_text(text, samples)
+        self.limits.check_text(text, samples)
         codes, written = joined(heard)
         return self.speech([codes], [samples], (self.text_or(text, written, samples),))
 
@@ -247,7 +249,7 @@ class Codec:
         trimmed = samples[: tokens * SAMPLES_PER_TOKEN]
         heard = self.ear(text).batch([trimmed])[0]
         words = self.text_or(text, heard.text, len(trimmed)) or ""
-        self.check_text(words, len(trimmed))
+        self.limits.check_text(words, len(trimmed))
         return Prompt(self.mel(trimmed)[0], heard.codes, words, self.weights)
 
     # codes -> wave --------------------------------------------------------------------------------------------------
@@ -270,7 +272,7 @@ class Codec:
             InputError: codes outside the codebook, a text too long for the model, steps below 1.
         """
         prompts = each(prompt, len(speech))
-        self.check(speech, prompts)
+        self.limits.check(speech, prompts)
         solver = self.solver(steps, guidance)
         generators = each(torch.Generator().manual_seed(0) if generator is None else generator, len(speech))
         waves: dict[int, Tensor] = {}
@@ -286,7 +288,7 @@ class Codec:
 
     def item(self, speech: Speech, prompt: Prompt | None, generator: torch.Generator) -> Item:
         noise = draw(int(speech.lengths[0]), self.config.mel.num_mels, generator)
-        return Item(speech.codes[0].cpu(), noise, self.text_ids(speech.text[0], prompt), prompt)
+        return Item(speech.codes[0].cpu(), noise, self.limits.text_ids(speech.text[0], prompt), prompt)
 
     def decode_short(self, items: Sequence[Item], solver: SolverConfig) -> list[Tensor]:
         """Waves [480 F_i] of items that the model takes at once."""
@@ -318,7 +320,7 @@ class Codec:
         """
         if len(speech) != 1:
             raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
-        self.check(speech, [prompt])
+        self.limits.check(speech, [prompt])
         stream = self.receive(utterance(speech, prompt), steps, guidance, generator, seconds=seconds)
         yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
 
@@ -339,7 +341,7 @@ class Codec:
         if not MOST_PATIENT[0] <= seconds <= MOST_PATIENT[1]:
             raise InputError(f"windows of {seconds} s: give {MOST_PATIENT[0]} to {MOST_PATIENT[1]:.0f} s")
         if utterance.prompt is not None:
-            self.check_prompt(utterance.prompt)
+            self.limits.check_prompt(utterance.prompt)
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         return Stream(self, utterance, self.solver(steps, guidance), generator, self.cutter(seconds))
 
@@ -408,7 +410,7 @@ class Codec:
 
     def piece_tokens(self) -> int:
         """Tokens the model takes at once."""
-        return max(int(self.config.inference.piece_seconds * self.token_rate), 2)
+        return self.limits.piece_tokens
 
     def batch_tokens(self) -> int:
         """Padded tokens of a batch."""
@@ -439,61 +441,6 @@ class Codec:
             defaults.temperature,
         )
 
-    def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
-        """Raise InputError unless this model can decode these codes with these prompts."""
-        if not len(speech) or int(speech.lengths.min()) < 1:
-            raise InputError("nothing to decode: no codes")
-        if speech.weights and speech.weights != self.weights:
-            raise InputError(
-                f"the codes were made by model {speech.model!r} (weights {speech.weights}), this is {self.name!r} "
-                f"({self.weights}); load the model that made them"
-            )
-        if int(speech.lengths.max()) > speech.codes.shape[1] or not len(speech.text) == len(speech.samples) == len(
-            speech
-        ):
-            raise InputError("codes, lengths, samples and text of this Speech do not belong together")
-        self.check_codes(speech.codes)
-        for prompt in prompts:
-            if prompt is not None:
-                self.check_prompt(prompt)
-
-    def check_codes(self, codes: Tensor) -> None:
-        top = self.config.autoencoder.codebook_size
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < top:
-            raise InputError(f"codes must be in 0..{top - 1}")
-
-    def check_prompt(self, prompt: Prompt) -> None:
-        shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
-        if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
-            raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")
-        if prompt.weights not in ("", self.weights):
-            raise InputError(
-                f"this speaker prompt is of another model (weights {prompt.weights!r}, this is {self.weights!r}); make "
-                "it again with this one"
-            )
-        self.check_codes(prompt.codes)
-
-    def check_text(self, text: str | None, samples: int) -> None:
-        """Raise InputError for a text that could not be decoded with this many samples: it must not be stored."""
-        total, longest = -(-samples // SAMPLES_PER_TOKEN), self.piece_tokens()
-        script = Script(text, total)
-        for start in range(0, total, longest):
-            self.text_ids(script.between(start, start + longest), None)
-
-    def join(self, *texts: str | None) -> str:
-        """Texts that follow each other; published models join them without a space."""
-        return (" " if self.config.text_tokenizer == "bytes" else "").join(text for text in texts if text)
-
-    def text_ids(self, text: str | None, prompt: Prompt | None) -> Tensor:
-        """Ids of the prompt's text and the target's, [L]."""
-        joined = self.join(prompt.text if prompt else "", text)
-        ids = self.tokenizer.encode(joined) if joined.strip() else []
-        most = self.config.inference.max_text_tokens
-        if len(ids) > most:
-            raise InputError(f"the text is {len(ids)} tokens long, the model takes {most} at once; shorten or split it")
-        if ids and max(ids) >= self.config.autoencoder.text_vocab_size:
-            raise InputError("the text tokenizer has more entries than the model's text_vocab_size: not its tokenizer")
-        return torch.tensor(ids, dtype=torch.long)
 
 
 def utterance(speech: Speech, prompt: Prompt | None) -> Utterance:

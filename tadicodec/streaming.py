@@ -88,7 +88,7 @@ class MelStream:
         self.before = (torch.zeros(0, dtype=torch.long), torch.zeros(0, bins))  # codes and mel that end at `place`
 
     def append(self, codes: Tensor) -> None:
-        self.codec.check_codes(codes)
+        self.codec.limits.check_codes(codes)
         self.codes = torch.cat([self.codes, codes.cpu()])
         if self.place + len(self.codes) > self.utterance.tokens:
             raise InputError(f"more codes than the {self.utterance.tokens} announced")
@@ -117,7 +117,7 @@ class MelStream:
             self.listen(taken)
         prompt, words = self.prompt(), self.script.between(self.place, end)
         noise = self.noise[: taken * FRAMES_PER_TOKEN]
-        item = Item(self.codes[:taken], noise, self.codec.text_ids(words, prompt), prompt)
+        item = Item(self.codes[:taken], noise, self.codec.limits.text_ids(words, prompt), prompt)
         return decode_batch(self.codec.model, [item], self.solver)[0]
 
     def blend(self, mel: Tensor) -> Tensor:
@@ -143,7 +143,8 @@ class MelStream:
         words = self.script.between(self.place - len(codes), self.place) or ""
         if given is None:
             return Prompt(mel, codes, words)
-        return Prompt(torch.cat([given.mel, mel]), torch.cat([given.codes, codes]), self.codec.join(given.text, words))
+        said = self.codec.limits.join(given.text, words)
+        return Prompt(torch.cat([given.mel, mel]), torch.cat([given.codes, codes]), said)
 
     def listen(self, taken: int) -> None:
         """Find in the codes where the next words are said, as far as `taken` tokens reach."""

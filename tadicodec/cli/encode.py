@@ -45,7 +45,7 @@ def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | N
     """A wave's prompt travels in the token file; of a saved prompt, which the receiver has, only the hash does."""
     prompt = make_prompt(codec, voice)
     if prompt is not None:
-        codec.check_prompt(prompt)
+        codec.limits.check_prompt(prompt)
     return prompt.hash if prompt is voice and prompt is not None else prompt
 
 

@@ -59,7 +59,7 @@ class FewStepNetwork(CodecNetwork):
         for name, child in self.codec.decoder.named_children():
             child.requires_grad_(name in STEPWISE)
         self.taught = teacher.solver()
-        self.solver = solver_of(few.inference(config.inference))
+        self.solver = replace(self.taught, steps=few.steps, guidance=1.0, method="euler")
         self.teacher = (copy.deepcopy(teacher.model),)  # in a tuple: neither trained nor saved
         unfuse(self.teacher[0])
 
@@ -96,10 +96,6 @@ class FewStepNetwork(CodecNetwork):
         return solve(field, draws["noise"], solver, **held)
 
 
-def solver_of(config: InferenceConfig) -> SolverConfig:
-    return SolverConfig(**{name: getattr(config, name) for name in SolverConfig.__dataclass_fields__})
-
-
 class FewStepTask(CodecTask):
     """`recipes/codec/few_step.yaml`: one network, one optimiser."""
 
@@ -113,8 +109,8 @@ class FewStepTask(CodecTask):
         )
         self.config = replace(teacher.config, inference=few.inference(teacher.config.inference))
         self.objective, self.vocoder, self.tokenizer = rules, teacher.vocoder, tokenizer_of(teacher)
-        self.picture_solver = solver_of(self.config.inference)
-        self.networks = {"codec": FewStepNetwork(self.config, rules, teacher, few)}
+        network = FewStepNetwork(self.config, rules, teacher, few)
+        self.networks, self.picture_solver = {"codec": network}, network.solver
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         terms = self.networks["codec"](batch, self.draw(batch, generator))

@@ -119,7 +119,7 @@ class Speaker:
     ) -> Iterator[Speech]:
         """The language model's part alone: one Speech a sentence."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        self.codec.check_prompt(prompt)
+        self.codec.limits.check_prompt(prompt)
         for sentence, script in self.plan(text, prompt, options):
             codes = self.engine.sample(script, prompt, generator)[None]
             length = torch.tensor([codes.shape[1]])

@@ -78,7 +78,7 @@ def test_two_thousand_words_are_planned_in_sentences_the_codec_can_decode(speake
     plan = speaker.plan("some word, or 1999 others " * 500, prompt, Options())
     assert len(plan) > 50 and all(script.tokens <= speaker.codec.piece_tokens() for _, script in plan)
     for sentence, _ in plan:
-        speaker.codec.text_ids(sentence, prompt)  # raises when it is too long
+        speaker.codec.limits.text_ids(sentence, prompt)  # raises when it is too long
 
 
 def test_prompts_of_every_kind(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
