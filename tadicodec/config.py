@@ -66,6 +66,7 @@ class AutoencoderConfig:
     time_scheduler: str = "linear"
     patch_size: int = 1  # ours; mel frames a decoder position covers
     prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
+    voice_size: int = 0  # ours; width of what tells a prior about the voice of the whole utterance; 0: nothing does
     text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
     aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
@@ -73,8 +74,8 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
         require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
-        if self.prior_layers < 0 or self.transcriber_layers < 0:
-            raise InputError("config: prior_layers and transcriber_layers are 0 or more")
+        if min(self.prior_layers, self.voice_size, self.transcriber_layers) < 0:
+            raise InputError("config: prior_layers, voice_size and transcriber_layers are 0 or more")
         if self.intermediate_size < 0:
             raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tadicodec.config import AutoencoderConfig
 from tadicodec.model.lengths import gather, valid
 from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise, rotary_tables
+from tadicodec.model.voice import Voice
 
 
 class Prior(nn.Module):
@@ -27,6 +28,10 @@ class Prior(nn.Module):
             self.text_layers = nn.ModuleList(Block(block) for _ in range(config.text_layers))
             self.text_linear = nn.Linear(size, size, bias=False)  # so that no text adds nothing
         self.prompt_linear = nn.Linear((config.mel_dim + 1) * self.patch, size)
+        self.voice_size = config.voice_size
+        if config.voice_size:
+            self.prompt_voice = Voice(config.mel_dim * self.patch, config.voice_size, size)
+            self.token_voice = Voice(size, config.voice_size, size)
         self.layers = nn.ModuleList(Block(block) for _ in range(config.prior_layers))
         self.mel_linear = nn.Linear(size, config.mel_dim * self.patch)
         self.out_linear = nn.Linear(size, size)
@@ -49,12 +54,24 @@ class Prior(nn.Module):
         h = tokens + self.prompt_linear(seen.reshape(tokens.shape[0], tokens.shape[1], -1))
         if text is not None:
             h = h + self.text_linear(spoken(self.read(text, text_lengths), text_times, text_lengths, h.shape[1]))
+        if self.voice_size:
+            h = h + self.voice(tokens, mel, lengths)
         mask = None if lengths is None else key_mask(valid(lengths, h.shape[1]))
         rotary = rotary_tables(torch.arange(h.shape[1], device=h.device)[None], self.head_size)
         for layer in self.layers:
             h = layer(h, rotary, mask)
         h = normalise(h)
         return self.out_linear(h), self.mel_linear(h).reshape(prompt.shape)
+
+    def voice(self, tokens: Tensor, mel: tuple[Tensor, Tensor], lengths: Tensor | None) -> Tensor:
+        """What every position is told about the whole: the prompt's voice, and what the codes of all positions say of
+        it; arguments as `forward` -> [B, 1, H]."""
+        prompt, held = mel
+        batch, size = tokens.shape[:2]
+        share = held.reshape(batch, size, -1).float().mean(-1)
+        every = tokens.new_ones(batch, size) if lengths is None else valid(lengths, size)
+        prompt = (prompt * held[..., None]).reshape(batch, size, -1)
+        return self.prompt_voice(prompt, share) + self.token_voice(tokens, every)
 
     def read(self, text: Tensor, text_lengths: Tensor | None) -> Tensor:
         """Characters [B, L, H] among their neighbours: spelling is resolved here, at 15 positions a second."""

@@ -39,7 +39,9 @@ class CodecObjective:
     text_drop: float = 0.0  # of an item decoding without its text
     both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
     prior_weight: float = 1.0  # of the prior's error (models with one)
+    hear_weight: float = 0.0  # of how differently the frozen encoder hears the prior's mel and the recording's
     degrade: float = 0.0  # probability of an item whose encoder hears a damaged recording
+    prompt_degrade: float = 0.0  # probability of an item whose prompt is damaged; what follows it stays clean
     part: str = "all"  # "decoder": encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
     # continued training" of the paper); "transcriber": everything else does
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
@@ -51,6 +53,8 @@ class CodecObjective:
         for name in ("ctc_weight", "transcript_weight"):
             if getattr(self, name) > 0 and name not in PARTS[self.part]:
                 raise InputError(f"objective: {name} has nothing to train where only the {self.part} learns")
+        if self.hear_weight > 0 and self.part != "decoder":
+            raise InputError("objective: hear_weight needs an encoder that has learned to hear: part: decoder")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):
             raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
@@ -106,6 +110,8 @@ class CodecNetwork(nn.Module):
         error = self.velocity_error(batch, draws, given)
         if given.mel is not None:
             terms["prior"] = mean_error((given.mel.float() - batch["mel"]).abs(), batch, draws["prompt"])
+            if self.objective.hear_weight > 0:
+                terms["heard"] = heard_error(self.codec.encoder, given.mel, batch, draws["prompt"])
             # The error of the mel that the velocity leads to: otherwise late times, which divide it by 1 - t, outweigh
             # the noisy ones where words are decided.
             error = error * (1 - draws["time"])[:, None, None]
@@ -134,7 +140,7 @@ class CodecNetwork(nn.Module):
             lengths=batch["lengths"],
             text_lengths=batch["text_lengths"] * draws["keep_text"].long(),
             text_times=text_times,
-            prompt=batch["mel"],
+            prompt=batch.get("prompt", batch["mel"]),
             prompt_lengths=draws["prompt"],
         )
 
@@ -142,7 +148,8 @@ class CodecNetwork(nn.Module):
         """Absolute error [B, F, 128] at each item's time, its prompt clean."""
         mel = batch["mel"]
         noisy, target = flow.noisy(mel, draws["noise"], draws["time"], self.codec.config.sigma)
-        noisy = torch.where(valid(draws["prompt"], mel.shape[1])[..., None], mel, noisy)
+        held = valid(draws["prompt"], mel.shape[1])[..., None]
+        noisy = torch.where(held, batch.get("prompt", mel), noisy)
         return (self.codec.decoder(noisy, draws["time"], given).float() - target).abs()
 
     def reads(self, batch: Batch) -> bool:
@@ -158,6 +165,19 @@ def mean_error(error: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
     return (error * frames).sum() / frames.sum().clamp(min=1)
 
 
+def heard_error(encoder: nn.Module, mel: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
+    """Mean difference of what a frozen encoder makes of mel [B, F, 128] and of the recording, where neither prompt nor
+    padding is: its states tell speech sounds apart that are close in their mels (a perceptual loss, Johnson et al. 2016).
+    Bins that the recording cannot fill, and the prompt, are the recording's own."""
+    frames = valid(batch["lengths"], mel.shape[1]) & ~valid(prompt, mel.shape[1])
+    bins = valid(batch["bandwidth"], mel.shape[2])[:, None]
+    with torch.no_grad():
+        states = encoder(batch["mel"], batch["lengths"])
+    made = torch.where(frames[..., None] & bins, mel.float(), batch["mel"])
+    error = (encoder(made, batch["lengths"]).float() - states.float()).abs().mean(-1)
+    return (error * frames).sum() / frames.sum().clamp(min=1)
+
+
 class CodecTask:
     """`recipes/codec`: one network, one optimiser."""
 
@@ -170,11 +190,17 @@ class CodecTask:
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         draws = self.draw(batch, generator)
-        if self.objective.degrade > 0:
-            damage = Damage.draw(tuple(batch["mel"].shape), self.objective.degrade, generator)
-            batch = {**batch, "heard": degrade(batch["mel"], damage, self.config.mel)}
+        for name, share in {"heard": self.objective.degrade, "prompt": self.objective.prompt_degrade}.items():
+            if share > 0:
+                damage = Damage.draw(tuple(batch["mel"].shape), share, generator)
+                batch = {**batch, name: degrade(batch["mel"], damage, self.config.mel)}
         terms = self.networks["codec"](batch, draws)
-        weights = {"velocity": 1.0, "prior": self.objective.prior_weight, "entropy": self.objective.entropy_weight}
+        weights = {
+            "velocity": 1.0,
+            "prior": self.objective.prior_weight,
+            "heard": self.objective.hear_weight,
+            "entropy": self.objective.entropy_weight,
+        }
         loss = sum((weight * terms[name] for name, weight in weights.items() if name in terms), torch.zeros(()))
         metrics = {name: terms[name].detach() for name in (*weights, "codebook_entropy") if name in terms}
         tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor

@@ -23,7 +23,7 @@ from tadicodec.model.decoder import Conditioning
 from tadicodec.model.field import Field
 from tadicodec.model.flow import SolverConfig, solve
 from tadicodec.model.fused import unfuse
-from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask, mean_error
+from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask, heard_error, mean_error
 from tadicodec.train.task import Batch, Losses
 
 STEPWISE = ("in_linear", "out_linear", "diff_step_mlp", "layers", "norm")  # of the decoder: what runs at every step
@@ -35,10 +35,13 @@ class FewStepObjective:
     prompt_probability: float = 0.5  # of an item starting with a clean prompt
     token_drop: float = 0.0  # of an item decoding without its tokens
     text_drop: float = 0.1  # of an item decoding without its text
+    hear_weight: float = 0.0  # of how differently the encoder hears the mel and the recording's
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"objective: steps is {self.steps}; it must be at least 1")
+        if self.hear_weight < 0:
+            raise InputError(f"objective: hear_weight is {self.hear_weight}; it must be 0 or more")
         for name in ("prompt_probability", "token_drop", "text_drop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"objective: {name} is {getattr(self, name)}; it must be between 0 and 1")
@@ -60,6 +63,7 @@ class FewStepNetwork(CodecNetwork):
             child.requires_grad_(name in STEPWISE)
         self.taught = teacher.solver()
         self.solver = replace(self.taught, steps=few.steps, guidance=1.0, method="euler")
+        self.hears = few.hear_weight > 0
         self.teacher = (copy.deepcopy(teacher.model),)  # in a tuple: neither trained nor saved
         unfuse(self.teacher[0])
 
@@ -67,12 +71,15 @@ class FewStepNetwork(CodecNetwork):
         return name == "decoder"
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-        """{"mel": mean error of the mel}."""
+        """{"mel": mean distance to the teacher's mel, and perhaps "heard": `heard_error`}."""
         with torch.no_grad():
             given, bare = self.branches(batch, draws)
             target = self.walk(batch, draws, self.teach(given, bare), self.taught)
         mel = self.walk(batch, draws, lambda x, time, _: (self.velocity(x, time, given), None), self.solver)
-        return {"mel": mean_error((mel.float() - target.float()).abs(), batch, draws["prompt"])}
+        terms = {"mel": mean_error((mel.float() - target.float()).abs(), batch, draws["prompt"])}
+        if self.hears:
+            terms["heard"] = heard_error(self.codec.encoder, mel, batch, draws["prompt"])
+        return terms
 
     def branches(self, batch: Batch, draws: dict[str, Tensor]) -> tuple[Conditioning, Conditioning]:
         """What the decoder is told, and what it is told for guidance: nothing but the prompt."""
@@ -109,12 +116,14 @@ class FewStepTask(CodecTask):
         )
         self.config = replace(teacher.config, inference=few.inference(teacher.config.inference))
         self.objective, self.vocoder, self.tokenizer = rules, teacher.vocoder, tokenizer_of(teacher)
+        self.weights = {"mel": 1.0, "heard": few.hear_weight}
         network = FewStepNetwork(self.config, rules, teacher, few)
         self.networks, self.picture_solver = {"codec": network}, network.solver
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         terms = self.networks["codec"](batch, self.draw(batch, generator))
-        yield "codec", terms["mel"], {"mel": terms["mel"].detach()}
+        loss = sum((self.weights[name] * term for name, term in terms.items()), torch.zeros(()))
+        yield "codec", loss, {name: term.detach() for name, term in terms.items()}
 
     def export(self, network: torch.nn.Module, folder: Path) -> None:
         """A complete model: the trained decoder, and the vocoder it came with."""

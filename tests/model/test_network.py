@@ -83,10 +83,14 @@ def test_masked_std_sees_valid_frames_only() -> None:
     torch.testing.assert_close(out.flatten(), torch.stack([values[0].std(), values[1, :4].std()]))
 
 
-@pytest.mark.parametrize("prior, patch", [(1, 2), (0, 1), (0, 4)])
-def test_decoder_ignores_padding_of_frames_and_text(prior: int, patch: int) -> None:
+@pytest.mark.parametrize("prior, patch, voice", [(1, 2, 8), (1, 2, 0), (0, 1, 0), (0, 4, 0)])
+def test_decoder_ignores_padding_of_frames_and_text(prior: int, patch: int, voice: int) -> None:
     torch.manual_seed(0)
-    decoder = Autoencoder(tiny_config(prior_layers=prior, patch_size=patch).autoencoder).eval().decoder
+    config = tiny_config(prior_layers=prior, patch_size=patch, voice_size=voice)
+    decoder = Autoencoder(config.autoencoder).eval().decoder
+    if voice:
+        for part in (decoder.prior.prompt_voice, decoder.prior.token_voice):
+            torch.nn.init.normal_(part.out_linear.weight)
     for norm in (layer.input_layernorm for layer in decoder.layers):
         torch.nn.init.normal_(norm.to_weight.weight, std=0.1)
     frames, letters, held = torch.tensor([24, 16]), torch.tensor([5, 9]), torch.tensor([3, 7])

@@ -84,9 +84,23 @@ def test_the_teacher_with_its_own_settings_is_met_exactly() -> None:
     assert name == "codec" and float(loss.detach()) < 1e-5
 
 
+def test_what_the_encoder_hears_is_part_of_the_loss() -> None:
+    def loss(weight: float) -> tuple[torch.Tensor, dict]:
+        task = FewStepTask(tiny_codec(), FewStepObjective(steps=1, hear_weight=weight))
+        mels = [torch.randn(48, 128, generator=torch.Generator().manual_seed(0))]
+        batch = batch_of(["a"], mels, [[3, 4]]) | {"bandwidth": torch.tensor([128])}
+        ((_, loss, metrics),) = task.losses(batch, torch.Generator().manual_seed(0))
+        return loss, metrics
+
+    (plain, without), (more, metrics) = loss(0.0), loss(2.0)
+    assert "heard" not in without and torch.isclose(more, plain + 2 * metrics["heard"])
+
+
 def test_refusals(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 1"):
         run(folder, tmp_path / "a", "objective.steps=0")
+    with pytest.raises(InputError, match="hear_weight"):
+        run(folder, tmp_path / "a", "objective.hear_weight=-1")
     with pytest.raises(InputError, match="pretrained"):
         run(folder, tmp_path / "b", "model.name=x")
     with pytest.raises(InputError, match="between 0 and 1"):

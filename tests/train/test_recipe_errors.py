@@ -86,6 +86,8 @@ def refused(folder: Path, tmp_path: Path):
         ("data.5=3", "no '5'"),
         ("objective.entropy_weight=-1", "entropy_weight"),
         ("objective.text_drop=1.5", "text_drop"),
+        ("objective.prompt_degrade=1.5", "prompt_degrade"),
+        ("objective.hear_weight=-1", "hear_weight"),
     ],
 )
 def test_codec(refused, override: str, reason: str) -> None:
