@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TEST_LINES = 300  # the last lines of sentences.txt: never spoken in training
 VALID_SENTENCES = 150
@@ -26,7 +26,8 @@ HIBARI_FACTORS = (1.0, 0.8, 0.87, 0.93, 1.08)  # measured to keep naturalness an
 COPY_FACTORS = (0.87, 1.08, 0.93, 0.8)  # of recordings and Kokoro's utterances, played slower or faster
 RECORDING_COPIES = 2  # resampled copies of a recording: the only real voices there are
 WHISPERED = "af_nicole"  # neither mixed nor resampled: the result is no speaker one would meet
-HOURS = {"hibari": 12.0, "kokoro": 6.0, "mix": 4.0}
+HOURS = {"hibari": 12.0, "verses": 3.0, "kokoro": 6.0, "mix": 4.0}
+VERSES_FROM = 20001  # numbers of the verses, behind those of sentences.txt
 MIXES = 60
 
 
@@ -76,6 +77,7 @@ class Sentences:
     train: tuple[tuple[int, str], ...]
     valid: tuple[tuple[int, str], ...]
     test: tuple[tuple[int, str], ...]
+    verses: tuple[tuple[int, str], ...] = ()  # of another source, for training
 
 
 def number(*parts: object) -> int:
@@ -95,8 +97,9 @@ def words_of(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
-def split_sentences(lines: Sequence[str], seed: int = 0) -> Sentences:
-    """Deal sentences.txt out: its last 300 lines to tests, 150 others to validation, the rest to training."""
+def split_sentences(lines: Sequence[str], seed: int = 0, verses: Sequence[tuple[int, str]] = ()) -> Sentences:
+    """Deal sentences.txt out: its last 300 lines to tests, 150 others to validation, the rest to training, as all
+    of the numbered verses."""
     spoken = [(i, " ".join(line.split())) for i, line in enumerate(lines, start=1)]
     first_test = len(lines) - TEST_LINES
     fit = [(i, t) for i, t in spoken if len(t) <= LONGEST_SENTENCE and len(t.split()) >= SHORTEST_SENTENCE]
@@ -105,7 +108,8 @@ def split_sentences(lines: Sequence[str], seed: int = 0) -> Sentences:
     rest = [(i, t) for i, t in fit if i <= first_test and words_of(t) not in held]
     valid = tuple(shuffled(rest, seed, "valid")[:VALID_SENTENCES])
     held |= {words_of(t) for _, t in valid}
-    return Sentences(tuple((i, t) for i, t in rest if words_of(t) not in held), valid, test)
+    train, more = (tuple((i, t) for i, t in some if words_of(t) not in held) for some in (rest, verses))
+    return Sentences(train, valid, test, more)
 
 
 def hibari_voices() -> list[Voice]:
@@ -195,14 +199,17 @@ def plan(
 ) -> list[Utterance]:
     """Every utterance, in the order to make them.
 
-    hibari's own voice and all test and validation speech first (minutes), then hibari's pseudo-speakers, then
-    (hours) Kokoro's voices and mixes in step.
+    hibari's own voice and all test and validation speech first (minutes), then hibari's pseudo-speakers and its
+    verses, then (hours) Kokoro's voices and mixes in step.
     """
     hibari = train_lists(hibari_voices(), hours.get("hibari", 0), sentences, seed)
+    read = replace(sentences, train=sentences.verses)
+    verses = train_lists(hibari_voices(), hours.get("verses", 0), read, seed)
     kokoro = list(round_robin(train_lists(kokoro_voices(), hours.get("kokoro", 0), sentences, seed)))
     mixed = list(round_robin(train_lists(mixes, hours.get("mix", 0), sentences, seed))) if mixes else []
     held = test_utterances(sentences, seed) + valid_utterances(sentences, seed)
-    return [*hibari[0], *held, *round_robin(hibari[1:]), *proportional([kokoro, mixed])]
+    first = [*hibari[0], *held, *round_robin(hibari[1:]), *round_robin(verses)]
+    return [*first, *proportional([kokoro, mixed])]
 
 
 def copy_factors(id: str, recorded: bool) -> tuple[float, ...]:

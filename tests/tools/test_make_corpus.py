@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import corpus_check  # noqa: E402
 import corpus_manifest  # noqa: E402
 import corpus_plan  # noqa: E402
 import corpus_studio  # noqa: E402
+import corpus_verses  # noqa: E402
 import make_corpus  # noqa: E402
 
 HOURS = {"hibari": 0.2, "kokoro": 0.3, "mix": 0.1}
@@ -70,6 +72,42 @@ def test_voices_keep_to_their_splits(planned: list[corpus_plan.Utterance]) -> No
 def test_ids_are_unique_and_plan_repeats(planned: list, sentences: corpus_plan.Sentences) -> None:
     assert len({item.id for item in planned}) == len(planned)
     assert planned == corpus_plan.plan(sentences, HOURS, list(corpus_plan.mix_candidates())[:5])
+
+
+def package_of(books: dict[str, list[str]], archive: Path) -> Path:
+    """An npm archive as the Bible's, with these verses."""
+    folder = archive.parent / "package" / "json"
+    folder.mkdir(parents=True)
+    with tarfile.open(archive, "w:gz") as package:
+        for name, verses in books.items():
+            pieces = [{"type": "paragraph start"}, *({"type": "paragraph text", "value": verse} for verse in verses)]
+            (folder / f"{name}.json").write_text(json.dumps(pieces))
+            package.add(folder / f"{name}.json", f"package/json/{name}.json")
+    return archive
+
+
+def test_verses_are_whole_sentences_and_many_ask(tmp_path: Path) -> None:
+    ruth = ["In the days when the judges judged, there was a famine. ", "She said, “Don’t call me", " Naomi.”  Go on. "]
+    acts = ["Who are you, that you ask me?  ", *(f"They counted {i} men in the city. " for i in range(40))]
+    archive = package_of({"ruth": ruth, "acts": [*acts, *acts]}, tmp_path / f"{corpus_verses.PACKAGE}.tgz")
+    every = list(corpus_verses.sentences(archive))
+    famine = "In the days when the judges judged, there was a famine."
+    assert every[-3:] == [famine, "She said, Don't call me Naomi.", "Go on."]
+    numbered = corpus_verses.chosen(iter(every))
+    assert [place for place, _ in numbered] == list(range(20001, 20001 + len(numbered)))
+    texts = [text for _, text in numbered]
+    assert texts[0] == "Who are you, that you ask me?" and "Go on." not in texts
+    assert len(texts) == 3 == len(set(texts))  # two others for each question
+
+
+def test_verses_are_for_training_only_and_disturb_nothing(lines: list[str], planned: list) -> None:
+    verses = ((20001, "Who are you, that you ask me?"), (20002, lines[-1]))  # the second is a test's
+    sentences = corpus_plan.split_sentences(lines, verses=verses)
+    assert sentences.verses == verses[:1]
+    more = corpus_plan.plan(sentences, {**HOURS, "verses": 0.01}, list(corpus_plan.mix_candidates())[:5])
+    new = [item for item in more if item not in planned]
+    assert {item.text for item in new} == {verses[0][1]} and {item.split for item in new} == {"train"}
+    assert [item for item in more if item not in new] == planned
 
 
 def test_more_hours_only_append(sentences: corpus_plan.Sentences) -> None:
@@ -135,7 +173,7 @@ def speech_folder(folder: Path, lines: list[str]) -> Path:
 
 
 def test_resume_skips_existing_and_manifest_follows(tmp_path: Path, lines: list[str], monkeypatch) -> None:
-    builder = make_corpus.Builder(tmp_path / "out", speech_folder(tmp_path / "in", lines), {"hibari": 0.1}, 0)
+    builder = make_corpus.Builder(tmp_path / "out", speech_folder(tmp_path / "in", lines), {"hibari": 0.1}, 0, tmp_path)
     builder.out.mkdir()
     said: list[str] = []
 
