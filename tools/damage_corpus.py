@@ -84,7 +84,13 @@ def write(case: Case, kind: str, out: Path) -> dict:
     path = out / "audio" / kind / f"{case.id}.flac"
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, (damaged / max(1.0, float(np.abs(damaged).max()))).astype(np.float32), RATE)
-    line = {"id": f"{kind}-{case.id}", "audio": str(path.relative_to(out)), "text": case.text, "source": kind}
+    line = {
+        "id": f"{kind}-{case.id}",
+        "audio": str(path.relative_to(out)),
+        "text": case.text,
+        "speaker": "",
+        "source": kind,
+    }
     return line | {"seconds": round(len(wave) / RATE, 3), "sample_rate": RATE, "split": case.split}
 
 

@@ -44,7 +44,15 @@ def test_damages_are_what_they_say() -> None:
 
 def test_writes_a_manifest_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "a.wav", wave(), 24000)
-    row = {"id": "a", "audio": "a.wav", "text": "Hello there.", "seconds": 1.0, "sample_rate": 24000, "split": "test"}
+    row = {
+        "id": "a",
+        "audio": "a.wav",
+        "text": "Hello there.",
+        "speaker": "b",
+        "seconds": 1.0,
+        "sample_rate": 24000,
+        "split": "test",
+    }
     (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n")
     command = ["damage_corpus", str(tmp_path / "manifest.jsonl"), str(tmp_path / "out"), "--split", "test"]
     monkeypatch.setattr(sys, "argv", command)
