@@ -1,7 +1,7 @@
 """What an utterance has in common from its first to its last frame: who speaks, and into what.
 
-Attention has to find out that distant frames say something about the voice here; our prior never did (what it expected
-was the same with a prompt and without). A mean over time (deep sets, Zaheer et al. 2017; the pooling of every speaker
+Attention has to find out that distant frames say something about the voice here; of a prompt, our prior had learned to
+take little more than the mean spectrum. A mean over time (deep sets, Zaheer et al. 2017; the pooling of every speaker
 embedding) says so from the first training step.
 """
 
