@@ -76,6 +76,8 @@ class AutoencoderConfig:
         require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
         if min(self.prior_layers, self.voice_size, self.transcriber_layers) < 0:
             raise InputError("config: prior_layers, voice_size and transcriber_layers are 0 or more")
+        if self.voice_size and not self.prior_layers:
+            raise InputError("config: voice_size tells a prior about the voice; give prior_layers, too")
         if self.intermediate_size < 0:
             raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:

@@ -69,6 +69,8 @@ class CodecNetwork(nn.Module):
         self.objective = objective
         if objective.ctc_weight > 0 and not shape.aligned:
             raise InputError("objective: ctc_weight trains the aligner; give the model prior_layers")
+        if objective.hear_weight > 0 and not shape.prior_layers:
+            raise InputError("objective: hear_weight judges the prior's mel; give the model prior_layers")
         if objective.transcript_weight > 0 and not shape.transcriber_layers:
             raise InputError("objective: transcript_weight trains the transcriber; give the model transcriber_layers")
         if objective.part == "transcriber" and objective.transcript_weight == 0:

@@ -28,12 +28,14 @@ LEAST = {
     | {"save_minutes": 0, "max_minutes": 0},
     "optim": {"lr": 0, "beta1": 0, "beta2": 0, "weight_decay": 0, "clip": 0, "warmup": 0, "decay": 0},
     "data": {"frames": 1, "min_frames": 1, "max_frames": 1, "crop_frames": 1},
-    "objective": {"entropy_weight": 0, "ctc_weight": 0, "transcript_weight": 0, "prior_weight": 0, "hear_weight": 0}
-    | {"prompt_min": 0}
+    "objective": {"entropy_weight": 0, "ctc_weight": 0, "transcript_weight": 0, "prompt_min": 0}
+    | {"prior_weight": 0, "hear_weight": 0}
     | {"mel_weight": 0, "short_weight": 0, "adversarial_weight": 0, "matching_weight": 0},
 }
-SHARES = ("ema", "decay", "prompt_probability", "prompt_max", "token_drop", "text_drop", "both_drop")  # 0 to 1
-SHARES += ("degrade", "prompt_degrade")
+SHARES = (  # 0 to 1
+    *("ema", "decay", "prompt_probability", "prompt_max"),
+    *("token_drop", "text_drop", "both_drop", "degrade", "prompt_degrade"),
+)
 BELOW_ONE = ("beta1", "beta2")  # 1 would divide by zero
 ABOVE_ZERO = ("clip",)  # 0 would stand still
 

@@ -65,3 +65,5 @@ def test_a_damaged_prompt_leaves_what_follows_clean() -> None:
 def test_only_an_encoder_that_rests_can_be_asked() -> None:
     with pytest.raises(InputError, match="part: decoder"):
         CodecObjective(hear_weight=1.0)
+    with pytest.raises(InputError, match="prior_layers"):
+        CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, hear_weight=1.0))

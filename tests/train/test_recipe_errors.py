@@ -88,6 +88,7 @@ def refused(folder: Path, tmp_path: Path):
         ("objective.text_drop=1.5", "text_drop"),
         ("objective.prompt_degrade=1.5", "prompt_degrade"),
         ("objective.hear_weight=-1", "hear_weight"),
+        ("model.model.tadicodec.voice_size=8", "prior_layers"),
     ],
 )
 def test_codec(refused, override: str, reason: str) -> None:
