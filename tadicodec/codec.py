@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tadicodec import checkpoint
+from tadicodec.audio.level import Leveller
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.config import CodecConfig
 from tadicodec.decoding import Item, decode_items, draw
@@ -160,7 +161,7 @@ class Codec:
         parts = [
             Part(owner, place, samples)
             for owner, item in enumerate(waves)
-            for place, samples in enumerate(parts_of([item], self.cutter()))
+            for place, samples in enumerate(map(self.leveller(), parts_of([item], self.cutter())))
         ]
         heard = self.ear(*texts).parts(parts, self.batch_tokens())
         codes, written = zip(*(joined(heard[owner]) for owner in range(len(waves))), strict=True)
@@ -170,6 +171,10 @@ class Codec:
     def ear(self, *texts: str | None) -> Ear:
         """An encoder that also transcribes, if a text is missing and this model can."""
         return Ear(self.model, self.spectrogram, writes=self.transcribes and None in texts)
+
+    def leveller(self) -> Leveller:
+        """For the pieces of one recording."""
+        return Leveller(self.config.inference.level)
 
     @property
     def transcribes(self) -> bool:
@@ -213,7 +218,7 @@ class Codec:
                 yield to_samples(block, self.sample_rate, self.sample_rate)
 
         ear = self.ear(text)
-        for part in parts_of(counted(), self.cutter()):
+        for part in map(self.leveller(), parts_of(counted(), self.cutter())):
             heard += ear.batch([part])
         if not heard:
             raise InputError("a wave has at least one sample")
@@ -246,7 +251,7 @@ class Codec:
         if not 1 <= tokens <= limit:
             seconds, most = len(samples) / self.sample_rate, limit / self.token_rate
             raise InputError(f"a prompt of {seconds:.2f} s: give one between 0.16 and {most:.0f} s")
-        trimmed = samples[: tokens * SAMPLES_PER_TOKEN]
+        trimmed = self.leveller()(samples[: tokens * SAMPLES_PER_TOKEN])
         heard = self.ear(text).batch([trimmed])[0]
         words = self.text_or(text, heard.text, len(trimmed)) or ""
         self.limits.check_text(words, len(trimmed))

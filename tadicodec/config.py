@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
+LOWEST_LEVEL = -60.0  # dB
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
 HOTTEST = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
@@ -141,6 +142,7 @@ class InferenceConfig:
     guidance_from: float = 0.0
     guidance_to: float = 1.0
     temperature: float = 1.0
+    level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
 
     def __post_init__(self) -> None:
         require_positive("inference", self, "steps", "max_text_tokens", "piece_seconds")
@@ -150,6 +152,8 @@ class InferenceConfig:
             raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
         if not 0 <= self.temperature <= HOTTEST:
             raise InputError(f"config: inference temperature is 0 to {HOTTEST}, not {self.temperature}")
+        if not LOWEST_LEVEL <= self.level <= 0:
+            raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
         if self.method not in METHODS:
             raise InputError(f"config: inference method {self.method!r} is none of {', '.join(METHODS)}")
         if not -1 <= self.sway <= SWAY_MOST:
