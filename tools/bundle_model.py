@@ -27,7 +27,7 @@ from tadicodec.quant.layout import describe, linear_layers
 from tadicodec.quant.packed import Format
 from tadicodec.quant.tables import put
 
-DEFAULTS = {"steps": int, "guidance": float, "method": str, "sway": float, "temperature": float, "level": float}
+DEFAULTS = {"steps": int, "guidance": float, "method": str, "sway": float, "temperature": float}
 
 
 def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ MOST = 40.0  # dB of gain
 class Leveller:
     """One recording's pieces in order -> the same at `level` dB (RMS of the speech, of full scale); 0 changes nothing.
 
-    The gain follows the loudest piece so far, so a pause is not blown up to speech, and a piece's gain depends on nothing
-    that comes after it: reading block by block gives what reading at once does.
+    The gain follows the loudest piece so far, so a pause is not blown up to speech, and depends on nothing that comes
+    later: reading block by block gives what reading at once does.
     """
 
     def __init__(self, level: float) -> None:
