@@ -1,4 +1,4 @@
-"""What happens to recordings before anyone encodes them, imitated on the mel: telephones, noise, rooms.
+"""What happens to recordings before anyone encodes them, imitated on the mel: telephones, noise, rooms, other levels.
 
 The encoder hears the damaged mel, the decoder is still asked for the clean one. Working on the mel keeps this out of
 the prepared features, so every hearing of a clip is damaged differently.
@@ -18,11 +18,12 @@ DECIBEL = 8.686  # per neper: the mel is a natural logarithm of magnitudes
 FLOOR = -11.513  # ln 1e-5, where the front end clips
 LOWEST_CUT, TELEPHONE_LOW = 0.62, 0.09  # shares of the 128 bins: 3.4 kHz and 0.3 kHz
 TAIL = 16  # frames of reverberation, 0.32 s
+SOFTEST, LOUDEST = -30.0, 6.0  # dB
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Drawn for each item: which of the three it suffers [B, 3], and how strongly [B, 6] in 0..1; noise [B, F, 128]."""
+    """Drawn for each item: which of the four it suffers [B, 4], and how strongly [B, 7] in 0..1; noise [B, F, 128]."""
 
     suffers: Tensor
     strength: Tensor
@@ -31,18 +32,20 @@ class Damage:
     @classmethod
     def draw(cls, shape: tuple[int, int, int], probability: float, generator: torch.Generator) -> Damage:
         chosen = torch.rand(shape[0], 1, generator=generator) < probability
-        each = torch.rand(shape[0], 3, generator=generator) < 0.5
-        return cls(chosen & each, torch.rand(shape[0], 6, generator=generator), torch.randn(shape, generator=generator))
+        each = torch.rand(shape[0], 4, generator=generator) < 0.5
+        return cls(chosen & each, torch.rand(shape[0], 7, generator=generator), torch.randn(shape, generator=generator))
 
 
 def degrade(mel: Tensor, damage: Damage, config: MelConfig) -> Tensor:
     """Normalized mel [B, F, 128] -> what a worse microphone, line or room would have made of it [B, F, 128]."""
     scale = config.mel_var**0.5
     log = mel * scale + config.mel_mean
-    band, noise, room = (damage.suffers[:, i].to(mel.device)[:, None, None] for i in range(3))
+    band, noise, room, level = (damage.suffers[:, i].to(mel.device)[:, None, None] for i in range(4))
     strength = damage.strength.to(mel.device)[:, :, None, None]
     log = torch.where(room, reverberant(log, strength[:, 0], strength[:, 1]), log)
     log = torch.where(noise, noisy(log, damage.hiss.to(mel.device), strength[:, 2], strength[:, 3]), log)
+    gain = (SOFTEST + (LOUDEST - SOFTEST) * strength[:, 6]) / DECIBEL
+    log = torch.where(level, (log + gain).clamp(min=FLOOR), log)
     log = torch.where(band & outside(strength[:, 4], strength[:, 5], mel.shape[-1]), FLOOR, log)
     return (log - config.mel_mean) / scale
 
