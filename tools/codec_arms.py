@@ -99,9 +99,9 @@ def build(changes: dict, codec: Codec) -> CodecTask:
     """The task whose only network is the arm."""
     shape = {key: value for key, value in changes.items() if hasattr(codec.config.autoencoder, key)}
     rules = {key: value for key, value in changes.items() if key not in shape and key != "phones"}
-    autoencoder = replace(codec.config.autoencoder, **{"voice_size": 256, **shape})
+    config = replace(codec.config, autoencoder=replace(codec.config.autoencoder, **shape))
     torch.manual_seed(0)
-    task = CodecTask(replace(codec.config, autoencoder=autoencoder), CodecObjective(**(RULES | rules)))
+    task = CodecTask(config, CodecObjective(**(RULES | rules)))
     task.networks["codec"] = Arm(task, codec, changes.get("phones", False))
     return task
 

@@ -51,15 +51,23 @@ def test_the_decoder_learns_from_what_the_encoder_hears() -> None:
 
 
 def test_a_damaged_prompt_leaves_what_follows_clean() -> None:
-    rules = {"entropy_weight": 0.0, "prompt_probability": 1.0, "prompt_degrade": 1.0}
+    """Prior and decoder are both given the damaged one; what they should make of the rest is the recording's."""
     torch.manual_seed(0)
-    task, seen = CodecTask(tiny_config(voice_size=8), CodecObjective(**rules)), {}
+    rules = CodecObjective(entropy_weight=0.0, prompt_probability=1.0, prompt_min=4, prompt_degrade=1.0)
+    task, seen = CodecTask(tiny_config(voice_size=8), rules), {}
     network = task.networks["codec"]
-    forward = network.forward
-    network.forward = lambda batch, draws: seen.update(batch) or forward(batch, draws)
+    decoder = network.codec.decoder
+    network.register_forward_pre_hook(lambda _, given: seen.update(batch=given[0], draws=given[1]))
+    decoder.register_forward_pre_hook(lambda _, given: seen.update(noisy=given[0]))
+    decoder.prior.register_forward_pre_hook(lambda _, given: seen.update(prior=given[2][0]))
     batch = two_clips()
     next(iter(task.losses(batch, torch.Generator().manual_seed(0))))
-    assert torch.equal(seen["mel"], batch["mel"]) and not torch.equal(seen["prompt"], batch["mel"])
+    damaged, held = seen["batch"]["prompt"], seen["draws"]["prompt"]
+    assert torch.equal(seen["batch"]["mel"], batch["mel"]) and int(held.min()) >= 4
+    for i, frames in enumerate(held.tolist()):
+        assert not torch.allclose(damaged[i, :frames], batch["mel"][i, :frames])
+        for given in (seen["noisy"], seen["prior"]):
+            assert torch.equal(given[i, :frames], damaged[i, :frames])
 
 
 def test_only_an_encoder_that_rests_can_be_asked() -> None:
