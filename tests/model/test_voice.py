@@ -53,10 +53,15 @@ def expected(decoder: Decoder, prompt: torch.Tensor, frames: int) -> torch.Tenso
     return decoder.prepare(condition, prompt=prompt, prompt_lengths=torch.tensor([frames])).mel
 
 
-def test_untrained_it_changes_nothing() -> None:
+def test_untrained_it_changes_nothing_and_trained_what_every_frame_is() -> None:
     plain, grown = decoders()
     prompt = torch.randn(1, 24, 128)
-    assert torch.equal(expected(plain, prompt, 8), expected(grown, prompt, 8))
+    before = expected(plain, prompt, 8)
+    assert torch.equal(before, expected(grown, prompt, 8))
+    for part in (grown.prior.prompt_voice, grown.prior.token_voice):
+        torch.nn.init.normal_(part.out_linear.weight)
+        assert ((before - expected(grown, prompt, 8)).abs().amax(-1) > 1e-3).all()
+        torch.nn.init.zeros_(part.out_linear.weight)
 
 
 def test_only_the_prompts_own_frames_are_heard() -> None:
