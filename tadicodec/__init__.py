@@ -12,8 +12,8 @@ PUBLIC = {
     "Speech": "tadicodec.speech",
     "Prompt": "tadicodec.speech",
     "Speaker": "tadicodec.tts.synthesize",
-    "read_tokens": "tadicodec.container",
-    "write_tokens": "tadicodec.container",
+    "read_tokens": "tadicodec.tdc.container",
+    "write_tokens": "tadicodec.tdc.container",
     "InputError": "tadicodec.errors",
 }
 __all__ = [*PUBLIC, "__version__"]

@@ -22,21 +22,21 @@ from tadicodec import checkpoint
 from tadicodec.audio.level import Leveller
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.config import CodecConfig
-from tadicodec.decoding import Item, decode_items, draw
-from tadicodec.encoding import Ear, Part, joined, parts_of
 from tadicodec.errors import InputError
-from tadicodec.limits import TOKEN_RATE, Limits
+from tadicodec.integers.layout import count_weights, restore
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.field import run_blocks
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.fused import fuse
 from tadicodec.model.vocoder import Vocoder, lower
-from tadicodec.pieces import Cutter
-from tadicodec.quant.layout import count_weights, restore
+from tadicodec.pipeline.decoding import Item, decode_items, draw
+from tadicodec.pipeline.encoding import Ear, Part, joined, parts_of
+from tadicodec.pipeline.limits import TOKEN_RATE, Limits
+from tadicodec.pipeline.pieces import Cutter
+from tadicodec.pipeline.streaming import CONTINUE_TOKENS, Stream, Utterance, WaveStream, Window
+from tadicodec.pipeline.waves import Wave, each, grouped, items_of, pad, to_samples
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
-from tadicodec.streaming import CONTINUE_TOKENS, Stream, Utterance, WaveStream, Window
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
-from tadicodec.waves import Wave, each, grouped, items_of, pad, to_samples
 
 ENCODER = ("encoder.", "vq_in_linear.")  # the tensors that decide the codes
 VOCODER_FRAMES = 1500  # the vocoder takes at once
@@ -445,7 +445,6 @@ class Codec:
             defaults.guidance_to,
             defaults.temperature,
         )
-
 
 
 def utterance(speech: Speech, prompt: Prompt | None) -> Utterance:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tadicodec.codec import Codec
-from tadicodec.encoding import parts_of
 from tadicodec.errors import InputError
-from tadicodec.pieces import Script
+from tadicodec.pipeline.encoding import parts_of
+from tadicodec.pipeline.pieces import Script
 from tests.conftest import tiny_codec, voice
 
 

@@ -13,7 +13,7 @@ ALLOWED = {
     "audio": {"audio"} | FOUNDATION,
     "text": {"text"} | FOUNDATION,
     "model": {"model"} | FOUNDATION,
-    "data": {"data", "audio", "text", "model", "codec", "checkpoint", "tts", "waves"} | FOUNDATION,
+    "data": {"data", "audio", "text", "model", "codec", "checkpoint", "tts", "pipeline"} | FOUNDATION,
     "train": {"train", "data", "audio", "text", "model", "codec", "checkpoint", "tts"} | FOUNDATION,
 }
 OPTIONAL = {"torchaudio", "encodec", "librosa", "jiwer", "tensorboard", "pyarrow"}

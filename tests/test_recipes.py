@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from tadicodec.config import CodecConfig
-from tadicodec.data.prepare import prepare_features
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.train.recipe import assemble, checked, data_kind, read_recipe
 from tadicodec.train.schedules import OptimConfig
 from tests.data.test_manifest import write_corpus

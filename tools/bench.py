@@ -116,7 +116,7 @@ def first_sound(case: Case) -> Callable[[], object]:
     """The first wave of a stream once 1.44 s of codes are there, beside which their 1.44 s count too."""
     import torch
 
-    from tadicodec.streaming import Utterance
+    from tadicodec.pipeline.streaming import Utterance
 
     tokens = case.frames // 8
     codes = torch.arange(min(9, tokens)) % case.codec.config.autoencoder.codebook_size

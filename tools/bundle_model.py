@@ -21,11 +21,11 @@ from tadicodec.checkpoint import load_config, load_weights, read_tensors, save_m
 from tadicodec.codec import Codec
 from tadicodec.config import VocoderConfig, build
 from tadicodec.errors import InputError
+from tadicodec.integers.layout import describe, linear_layers
+from tadicodec.integers.lookup import put
+from tadicodec.integers.packed_linear import Format
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.quant.glm import round_linear
-from tadicodec.quant.layout import describe, linear_layers
-from tadicodec.quant.packed import Format
-from tadicodec.quant.tables import put
 
 DEFAULTS = {"steps": int, "guidance": float, "method": str, "sway": float, "temperature": float}
 

@@ -24,9 +24,9 @@ from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.tts.config import MASKED, read_tts_config
 from tadicodec.tts.folder import load_tts
 from tadicodec.tts.masked import Words
+from tadicodec.tts.model_config import MASKED, read_tts_config
 
 TOLERANCE = 1e-4
 GIVEN = ("wav", "text_ids", "flow_xt", "flow_t", "noise", "prompt_frames", "bsq_in", "mgm_x", "mgm_t", "mgm_text_ids")

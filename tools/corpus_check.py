@@ -13,7 +13,7 @@ from tadicodec.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from tadicodec.eval.transcribe import Transcriber
+    from tadicodec.eval.judges.transcribe import Transcriber
 
 
 def spoken_words(text: str) -> str:
@@ -37,16 +37,12 @@ def unread(out: Path, lines: Sequence[dict], splits: Collection[str]) -> list[di
     """Synthesised utterances of these splits that OUT/asr.jsonl does not know."""
     path = out / "asr.jsonl"
     known = (
-        {json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()}
-        if path.exists()
-        else set()
+        {json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()} if path.exists() else set()
     )
     return [
         line
         for line in lines
-        if line["split"] in splits
-        and line["source"].startswith(("hibari", "kokoro"))
-        and line["id"] not in known
+        if line["split"] in splits and line["source"].startswith(("hibari", "kokoro")) and line["id"] not in known
     ]
 
 
@@ -55,7 +51,7 @@ def check(out: Path, lines: Sequence[dict], splits: Collection[str], cache: Path
     import soundfile
     from speech_models import to_16k, whisper_folder
 
-    from tadicodec.eval.transcribe import load_transcriber
+    from tadicodec.eval.judges.transcribe import load_transcriber
 
     todo = unread(out, lines, splits)
     print(f"{len(todo)} utterances to read", file=sys.stderr, flush=True)

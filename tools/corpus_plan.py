@@ -145,9 +145,7 @@ def speak(voice: Voice, line: tuple[int, str], split: str, seed: int = 0) -> Utt
     return Utterance(name, voice, text, split, drawn, speed)
 
 
-def train_lists(
-    voices: Sequence[Voice], hours: float, sentences: Sentences, seed: int = 0
-) -> list[list[Utterance]]:
+def train_lists(voices: Sequence[Voice], hours: float, sentences: Sentences, seed: int = 0) -> list[list[Utterance]]:
     """For each voice, its sentences up to an equal share of `hours`."""
     lists = []
     for voice in voices:
@@ -188,15 +186,11 @@ def round_robin(lists: Sequence[Sequence[Utterance]]) -> Iterator[Utterance]:
 
 def proportional(lists: Sequence[Sequence[Utterance]]) -> list[Utterance]:
     """Merge lists so that each has been used up to the same fraction at any time."""
-    keyed = [
-        ((i + 0.5) / len(items), n, item) for n, items in enumerate(lists) for i, item in enumerate(items)
-    ]
+    keyed = [((i + 0.5) / len(items), n, item) for n, items in enumerate(lists) for i, item in enumerate(items)]
     return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]
 
 
-def plan(
-    sentences: Sentences, hours: dict[str, float], mixes: Sequence[Voice] = (), seed: int = 0
-) -> list[Utterance]:
+def plan(sentences: Sentences, hours: dict[str, float], mixes: Sequence[Voice] = (), seed: int = 0) -> list[Utterance]:
     """Every utterance, in the order to make them.
 
     hibari's own voice and all test and validation speech first (minutes), then hibari's pseudo-speakers and its

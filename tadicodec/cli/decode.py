@@ -8,24 +8,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
-from tadicodec.cli.batches import run_work
+from tadicodec.cli.audio_io import write_blocks
+from tadicodec.cli.closing import Receipt, Tally
+from tadicodec.cli.coding import decode_items
+from tadicodec.cli.jobs import run_work
 from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import PIPE, Job, pair
 from tadicodec.cli.pipes import binary_input
-from tadicodec.cli.speech import decode_items
-from tadicodec.cli.summary import Receipt, Tally
 from tadicodec.cli.transcripts import one_text
-from tadicodec.cli.waves import write_blocks
 from tadicodec.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tadicodec.codec import Codec
-    from tadicodec.container import TokenFile
-    from tadicodec.header import Header
     from tadicodec.speech import Prompt
-    from tadicodec.token_stream import TokenStream
+    from tadicodec.tdc.container import TokenFile
+    from tadicodec.tdc.header import Header
+    from tadicodec.tdc.token_stream import TokenStream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ class Decoder:
 
     def read(self, job: Job) -> TokenFile:
         """Read a token file and make sure that this model can decode it. Raises InputError."""
-        from tadicodec.container import read_token_file
+        from tadicodec.tdc.container import read_token_file
 
         file = read_token_file(binary_input() if job.source is None else job.source)
         self.check(job.name, file.header)
@@ -111,8 +111,8 @@ class Decoder:
 
     def relay(self, job: Job) -> Receipt:
         """Pipe to pipe: sound goes out while later codes are still to come. Raises InputError."""
-        from tadicodec.container import ContainerError
-        from tadicodec.token_stream import TokenStream
+        from tadicodec.tdc.container import ContainerError
+        from tadicodec.tdc.token_stream import TokenStream
 
         try:
             tokens = TokenStream(binary_input())
@@ -126,7 +126,7 @@ class Decoder:
     def waves(self, tokens: TokenStream) -> Iterator[np.ndarray]:
         """Blocks [n] as soon as the codes for them are there; all codes first where a prompt comes behind them."""
         from tadicodec.codec import STREAM_SECONDS
-        from tadicodec.streaming import Utterance
+        from tadicodec.pipeline.streaming import Utterance
 
         header, prompt, codes = tokens.header, self.prompt, tokens.codes()
         if header.prompt_bytes:

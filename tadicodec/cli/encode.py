@@ -6,13 +6,13 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
-from tadicodec.cli.batches import run_work
+from tadicodec.cli.audio_io import seconds_of
+from tadicodec.cli.closing import Receipt, Tally
+from tadicodec.cli.coding import encode_jobs
+from tadicodec.cli.jobs import run_work
 from tadicodec.cli.loading import Voice, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
 from tadicodec.cli.pipes import binary_output
-from tadicodec.cli.speech import encode_jobs
-from tadicodec.cli.summary import Receipt, Tally
-from tadicodec.cli.waves import seconds_of
 from tadicodec.cli.words import Words
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Encoder:
         return encode_jobs(self.codec, jobs, texts)
 
     def write(self, job: Job, result: Speech) -> Receipt:
-        from tadicodec.container import to_bytes
         from tadicodec.outputs import send, write_bytes
+        from tadicodec.tdc.container import to_bytes
 
         data = to_bytes(result, self.prompt)
         if job.target is None:

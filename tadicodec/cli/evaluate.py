@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
-from tadicodec.eval.systems import SYSTEMS
+from tadicodec.eval.systems.system import SYSTEMS
 
 if TYPE_CHECKING:
-    from tadicodec.eval.judges import Judges
+    from tadicodec.eval.judges.panel import Judges
     from tadicodec.eval.run import Evaluation
 
 
@@ -75,10 +75,10 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """0 when every utterance has its result, failures included: they are figures of the report."""
-    from tadicodec.eval.report import make_report, write_report
+    from tadicodec.eval.report.markdown import summary_lines
+    from tadicodec.eval.report.report import make_report, write_report
     from tadicodec.eval.results import open_results
     from tadicodec.eval.run import run as run_jobs
-    from tadicodec.eval.tables import summary_lines
 
     evaluation, settings, device = prepare(args)
     progress = sys.stderr is not None and sys.stderr.isatty()
@@ -97,11 +97,11 @@ def prepare(args: argparse.Namespace) -> tuple[Evaluation, dict[str, Any], str]:
     import torch
 
     from tadicodec.cli.loading import load_codec
-    from tadicodec.eval.baselines import load_baselines
     from tadicodec.eval.cases import read_cases
-    from tadicodec.eval.recordings import RecordingRow, Recordings
     from tadicodec.eval.run import Evaluation
-    from tadicodec.eval.systems import Setup, load_system
+    from tadicodec.eval.systems.baselines import load_baselines
+    from tadicodec.eval.systems.recordings import RecordingRow, Recordings
+    from tadicodec.eval.systems.system import Setup, load_system
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     chosen, recordings = read_cases(args.input, args.split, args.limit), Recordings()
@@ -127,10 +127,10 @@ def prepare(args: argparse.Namespace) -> tuple[Evaluation, dict[str, Any], str]:
 
 def load_judges(args: argparse.Namespace, device: str) -> Judges:
     """The models of --asr, --sv and --mos. Raises InputError."""
-    from tadicodec.eval.judges import Judges
-    from tadicodec.eval.naturalness import load_mos
-    from tadicodec.eval.similarity import load_embedder
-    from tadicodec.eval.transcribe import load_transcriber
+    from tadicodec.eval.judges.naturalness import load_mos
+    from tadicodec.eval.judges.panel import Judges
+    from tadicodec.eval.judges.similarity import load_embedder
+    from tadicodec.eval.judges.transcribe import load_transcriber
 
     with redirect_stdout(sys.stderr):  # some packages announce themselves; --json is for machines
         return Judges(
@@ -142,7 +142,7 @@ def load_judges(args: argparse.Namespace, device: str) -> Judges:
 
 def header(args: argparse.Namespace, evaluation: Evaluation, settings: dict[str, Any], device: str) -> dict[str, str]:
     """What the report says of itself, in the order it is shown."""
-    from tadicodec.eval.report import hardware, versions
+    from tadicodec.eval.report.report import hardware, versions
 
     judges, chosen = evaluation.judges.names(), evaluation.chosen
     shown = {key: settings[key] for key in settings if key not in ("input", "system", "device", *judges)}

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 def describe(target: str | None) -> dict[str, Any]:
     """Facts by name. Raises InputError."""
     from tadicodec.audio.files import READABLE
-    from tadicodec.container import MAGIC
+    from tadicodec.tdc.container import MAGIC
 
     if target is None or Path(target).is_dir():
         return describe_model(target)
@@ -62,8 +62,8 @@ def describe_model(name: str | None) -> dict[str, Any]:
 
 
 def describe_tokens(path: Path) -> dict[str, Any]:
-    from tadicodec.cli.summary import Receipt, Tally
-    from tadicodec.container import read_token_file
+    from tadicodec.cli.closing import Receipt, Tally
+    from tadicodec.tdc.container import read_token_file
 
     file = read_token_file(path)
     header = file.header

@@ -54,7 +54,7 @@ def read_voice(args: argparse.Namespace) -> Voice | Prompt | None:
     if args.prompt.lower().endswith(SAVED):
         if args.prompt_text is not None:
             raise InputError("--prompt-text is for a wave; a saved prompt holds its own text")
-        from tadicodec.saved_prompt import load_prompt
+        from tadicodec.tdc.saved_prompt import load_prompt
 
         return load_prompt(args.prompt)
     return read_wave_prompt(args.prompt, args.prompt_text)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
-from tadicodec.cli.summary import report
+from tadicodec.cli.closing import report
 from tadicodec.errors import InputError
 
 COMMANDS = {

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tadicodec.checkpoint import find_model, load_config
     from tadicodec.config import MelConfig
-    from tadicodec.data.prepare import prepare_features
+    from tadicodec.data.feature_maker import prepare_features
 
     mel = MelConfig() if args.model is None else load_config(find_model(args.model)).mel
     clips = prepare_features(args.manifest, args.out, mel, args.workers, progress=sys.stderr.isatty())

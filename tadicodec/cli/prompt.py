@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from tadicodec.outputs import check_output
-    from tadicodec.saved_prompt import save_prompt
+    from tadicodec.tdc.saved_prompt import save_prompt
 
     if not args.output.lower().endswith(SAVED):
         raise InputError(f"{args.output}: a saved prompt is named NAME{SAVED}")

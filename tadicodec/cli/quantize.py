@@ -72,8 +72,8 @@ def line(item: tuple[str, dict[str, Any]]) -> str:
 
 def read_job(args: argparse.Namespace) -> Job:
     """The recipe, with the options' values in place of its own. Raises InputError."""
-    from tadicodec.quant.config import read_quant_recipe
     from tadicodec.quant.job import Job
+    from tadicodec.quant.recipe import read_quant_recipe
 
     sections = (
         {"quantization": {}, "vocoder": {}, "tuning": {}} if args.recipe is None else read_quant_recipe(args.recipe)
@@ -89,8 +89,8 @@ def read_job(args: argparse.Namespace) -> Job:
 
 def find_features(data: str, codec: Codec, job: Job, folder: Path) -> Features:
     """Prepared features as they are; a manifest's are made for this run and thrown away. Raises InputError."""
+    from tadicodec.data.feature_maker import prepare_features
     from tadicodec.data.features import Features
-    from tadicodec.data.prepare import prepare_features
 
     if not Path(data).is_dir():
         prepare_features(data, folder, codec.config.mel)

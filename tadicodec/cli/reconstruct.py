@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
-from tadicodec.cli.batches import run_work
+from tadicodec.cli.audio_io import seconds_of, write_blocks
+from tadicodec.cli.closing import Receipt, Tally
+from tadicodec.cli.coding import decode_items, encode_jobs
+from tadicodec.cli.jobs import run_work
 from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
-from tadicodec.cli.speech import decode_items, encode_jobs
-from tadicodec.cli.summary import Receipt, Tally
-from tadicodec.cli.waves import seconds_of, write_blocks
 from tadicodec.cli.words import Words
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Reconstructor:
         return list(zip(waves, items, strict=True))
 
     def write(self, job: Job, result: tuple[Iterable[np.ndarray], Speech]) -> Receipt:
-        from tadicodec.container import to_bytes
+        from tadicodec.tdc.container import to_bytes
 
         waves, speech = result
         write_blocks(job, waves, int(speech.samples[0]), self.codec.sample_rate, self.overwrite)

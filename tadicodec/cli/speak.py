@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
+from tadicodec.cli.closing import Receipt, Tally, report
 from tadicodec.cli.loading import Voice, load_codec, read_voice
 from tadicodec.cli.paths import PIPE, Job
 from tadicodec.cli.pipes import binary_output
-from tadicodec.cli.summary import Receipt, Tally, report
 from tadicodec.cli.transcripts import given_text
 from tadicodec.errors import InputError
 
@@ -134,7 +134,7 @@ class Talk:
         """One text to one file; every text has the seed to itself."""
         import torch
 
-        from tadicodec.cli.waves import write_wave
+        from tadicodec.cli.audio_io import write_wave
 
         generator = torch.Generator().manual_seed(self.seed)
         waves: list[Any] = []
@@ -149,7 +149,7 @@ class Talk:
 
 
 def token_bytes(speech: Any) -> int:
-    from tadicodec.container import to_bytes
+    from tadicodec.tdc.container import to_bytes
 
     return len(to_bytes(speech, None))
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tadicodec.data.tokenize import Share, tokenize_corpus
+    from tadicodec.data.token_corpus import Share, tokenize_corpus
 
     share = Share.from_environment()
     if args.device is None and share.world > 1:

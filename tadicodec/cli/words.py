@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from tadicodec.cli.audio_io import is_pipe, read_wave
 from tadicodec.cli.paths import Job
 from tadicodec.cli.transcripts import one_text, sidecar_text
-from tadicodec.cli.waves import is_pipe, read_wave
 from tadicodec.errors import InputError
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
-    from tadicodec.eval.transcribe import Transcriber
+    from tadicodec.eval.judges.transcribe import Transcriber
 
 ASR_RATE = 16000
 
@@ -31,7 +31,7 @@ class Words:
     def load(self, codec: Codec) -> None:
         """Load the ASR model, if one is asked for, where the codec is. Raises InputError."""
         if self.asr is not None:
-            from tadicodec.eval.transcribe import load_transcriber
+            from tadicodec.eval.judges.transcribe import load_transcriber
 
             self.transcriber = load_transcriber(self.asr, str(codec.device))
 

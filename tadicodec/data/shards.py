@@ -52,9 +52,7 @@ class TokenCorpus:
         self.folder = Path(folder)
         paths = sorted(self.folder.glob("*.parquet"))
         if not paths:
-            raise InputError(
-                f"{self.folder}: no token shards; `tadicodec tokenize` makes them"
-            )
+            raise InputError(f"{self.folder}: no token shards; `tadicodec tokenize` makes them")
         table = pa.concat_tables([read_shard(path) for path in paths]).combine_chunks()
         found = table.column("codec").unique().to_pylist()
         if len(found) > 1:

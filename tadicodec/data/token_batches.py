@@ -15,9 +15,9 @@ from tadicodec.data.collate import pad
 from tadicodec.data.shards import TokenCorpus
 from tadicodec.errors import InputError
 from tadicodec.text.normalize import LETTERS
-from tadicodec.tts.config import TtsConfig
-from tadicodec.tts.prompt import BYTES, GLUE, TextReader
+from tadicodec.tts.model_config import TtsConfig
 from tadicodec.tts.script import joined
+from tadicodec.tts.text_reader import BYTES, GLUE, TextReader
 
 ASCII = 128
 UNKNOWN = -1.0  # start of a character nobody knows

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from tadicodec.data.manifest import Utterance
-from tadicodec.pieces import WORD
+from tadicodec.pipeline.pieces import WORD
 
 PROMPT_SECONDS = (2.0, 5.0)
 

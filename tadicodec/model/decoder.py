@@ -132,9 +132,7 @@ class Decoder(nn.Module):
         return torch.cat([text.expand(mel.shape[0], -1), mel], dim=1)
 
 
-def held(
-    condition: Tensor, prompt: Tensor | None, prompt_lengths: Tensor | None, bins: int
-) -> tuple[Tensor, Tensor]:
+def held(condition: Tensor, prompt: Tensor | None, prompt_lengths: Tensor | None, bins: int) -> tuple[Tensor, Tensor]:
     """The prompt's mel [B, F, 128] and where it holds, bool [B, F], for the frames of a condition [B, F, H]."""
     batch, size = condition.shape[:2]
     if prompt is None or prompt_lengths is None:

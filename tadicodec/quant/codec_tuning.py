@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from tadicodec.codec import Codec
 from tadicodec.data.batches import BatchConfig, Position, batches_from
 from tadicodec.data.collate import Collator
+from tadicodec.integers.layout import linear_layers
 from tadicodec.model.fused import unfuse
+from tadicodec.quant.conversion import prepare
 from tadicodec.quant.intervention import Interventions
-from tadicodec.quant.layout import linear_layers
 from tadicodec.quant.observe import collect_inputs, recorded_outputs, relative_error, replaced_outputs
-from tadicodec.quant.prepare import prepare
 from tadicodec.quant.tune import Objective, tune
 from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask
 

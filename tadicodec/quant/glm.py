@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tadicodec.quant.config import QuantConfig
-from tadicodec.quant.grid import split, to_levels, weight_grid
-from tadicodec.quant.packed import Format, Integers, PackedLinear
-from tadicodec.quant.ranges import absmax
+from tadicodec.integers.grid import split, to_levels, weight_grid
+from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
+from tadicodec.integers.ranges import absmax
+from tadicodec.quant.recipe import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

@@ -14,12 +14,12 @@ from torch import nn
 from tadicodec.checkpoint import check_replaceable, save_model
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.integers.layout import count_weights, describe
+from tadicodec.integers.lookup import tabulate
+from tadicodec.integers.packed_linear import SCALES, PackedLinear
 from tadicodec.model.decoder import time_embedding
-from tadicodec.quant.config import QuantConfig, TuneConfig
-from tadicodec.quant.layout import count_weights, describe
-from tadicodec.quant.packed import SCALES, PackedLinear
-from tadicodec.quant.prepare import check_fit, convert, prepare
-from tadicodec.quant.tables import tabulate
+from tadicodec.quant.conversion import check_fit, convert, prepare
+from tadicodec.quant.recipe import QuantConfig, TuneConfig
 
 if TYPE_CHECKING:
     from tadicodec.data.features import Features

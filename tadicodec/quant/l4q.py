@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from tadicodec.quant.config import QuantConfig
-from tadicodec.quant.grid import Grid, split, weight_grid
+from tadicodec.integers.grid import Grid, split, weight_grid
+from tadicodec.integers.packed_linear import Format, Integers
+from tadicodec.integers.ranges import LEAST, no_clip
+from tadicodec.integers.straight import lsq_factor, scale_gradient, stored
 from tadicodec.quant.lowrank import LowRank
-from tadicodec.quant.packed import Format, Integers
-from tadicodec.quant.ranges import LEAST, no_clip
-from tadicodec.quant.straight import lsq_factor, scale_gradient, stored
+from tadicodec.quant.recipe import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

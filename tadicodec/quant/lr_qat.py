@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from tadicodec.quant.config import QuantConfig
-from tadicodec.quant.grid import split, weight_grid
+from tadicodec.integers.grid import split, weight_grid
+from tadicodec.integers.packed_linear import Integers
+from tadicodec.integers.packing import from_fixed_point, pack, storage_width, to_fixed_point, unpack
+from tadicodec.integers.ranges import least_error
+from tadicodec.integers.straight import round_through, stored
 from tadicodec.quant.lowrank import LowRank, loftq
-from tadicodec.quant.packed import Integers
-from tadicodec.quant.packing import from_fixed_point, pack, storage_width, to_fixed_point, unpack
-from tadicodec.quant.ranges import least_error
-from tadicodec.quant.straight import round_through, stored
+from tadicodec.quant.recipe import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

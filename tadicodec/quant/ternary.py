@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from tadicodec.quant.config import QuantConfig
+from tadicodec.integers.grid import Grid, split, weight_grid
+from tadicodec.integers.packed_linear import Integers
+from tadicodec.integers.ranges import ternary
+from tadicodec.integers.straight import through
 from tadicodec.quant.glm import nearest
-from tadicodec.quant.grid import Grid, split, weight_grid
-from tadicodec.quant.packed import Integers
-from tadicodec.quant.ranges import ternary
-from tadicodec.quant.straight import through
+from tadicodec.quant.recipe import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 LARGEST = 2.5  # weights beyond are clipped and get no gradient

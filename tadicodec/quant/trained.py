@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.quant.config import QuantConfig
-from tadicodec.quant.packed import Format, Integers, PackedLinear
+from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
+from tadicodec.quant.recipe import QuantConfig
 
 
 class TrainedLinear(nn.Module, ABC):

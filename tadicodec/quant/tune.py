@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.quant.config import TuneConfig
+from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.intervention import Interventions, mode_at
-from tadicodec.quant.prepare import each_trained
+from tadicodec.quant.recipe import TuneConfig
 from tadicodec.quant.zero_qat import ZeroQATLinear
 from tadicodec.quant.zeroth import ZerothOrder
 

@@ -15,9 +15,9 @@ from tadicodec.errors import InputError
 from tadicodec.model.lengths import valid
 from tadicodec.train.task import Batch, Losses
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM, lay_out
-from tadicodec.tts.config import TtsConfig
 from tadicodec.tts.duration import duration_loss, text_times
 from tadicodec.tts.folder import save_transformers, save_tts
+from tadicodec.tts.model_config import TtsConfig
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,7 @@ class Discriminators(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
-        self.period = nn.ModuleList(
-            PeriodDiscriminator(period, config) for period in PERIODS[: config.periods]
-        )
+        self.period = nn.ModuleList(PeriodDiscriminator(period, config) for period in PERIODS[: config.periods])
         self.spectral = nn.ModuleList(SpectralDiscriminator(n, config) for n in WINDOWS[: config.resolutions])
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -138,9 +136,7 @@ class SpectralDiscriminator(nn.Module):
             spectrum = torch.stft(
                 wave.float(), self.n_fft, hop, window=self.window / self.n_fft**0.5, return_complex=True
             )
-            parts = torch.view_as_real(spectrum[:, 1:]).permute(
-                0, 3, 2, 1
-            )  # without 0 Hz: a power of two of bins
+            parts = torch.view_as_real(spectrum[:, 1:]).permute(0, 3, 2, 1)  # without 0 Hz: a power of two of bins
             return parts * (parts.square().sum(1, keepdim=True) + 1e-6) ** -0.35
 
 
@@ -159,9 +155,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 def distance(mine: Tensor, theirs: Tensor) -> Tensor:
     """L1 relative to the size of `theirs`, so that every layer counts alike."""
-    return (mine - theirs).abs().mean(dtype=torch.float32) / theirs.abs().mean(dtype=torch.float32).clamp(
-        min=1e-5
-    )
+    return (mine - theirs).abs().mean(dtype=torch.float32) / theirs.abs().mean(dtype=torch.float32).clamp(min=1e-5)
 
 
 def mean(terms: Iterable[Tensor]) -> Tensor:

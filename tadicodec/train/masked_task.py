@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from tadicodec.errors import InputError
 from tadicodec.model.lengths import valid
 from tadicodec.train.task import Batch, Losses
-from tadicodec.tts.config import TtsConfig
 from tadicodec.tts.duration import duration_loss, text_times
 from tadicodec.tts.folder import save_tts
 from tadicodec.tts.masked import MaskedNetwork, Words
+from tadicodec.tts.model_config import TtsConfig
 
 
 @dataclass(frozen=True)

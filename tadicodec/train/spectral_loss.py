@@ -22,9 +22,7 @@ class SpectralLoss(nn.Module):
 
     def __init__(self, mel: MelConfig) -> None:
         super().__init__()
-        short = [
-            replace(mel, n_fft=n, win_size=n, hop_size=n // 4, num_mels=bins) for n, bins in SHORT_WINDOWS
-        ]
+        short = [replace(mel, n_fft=n, win_size=n, hop_size=n // 4, num_mels=bins) for n, bins in SHORT_WINDOWS]
         self.spectrograms = nn.ModuleList(MelSpectrogram(config) for config in (mel, *short))
         for number, config in enumerate((mel, *short)):
             self.register_buffer(f"edges_{number}", upper_edges(config), persistent=False)

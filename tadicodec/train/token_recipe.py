@@ -17,9 +17,9 @@ from tadicodec.train.loop import Data
 from tadicodec.train.masked_task import MaskedObjective, MaskedTask
 from tadicodec.train.task import Task
 from tadicodec.tts.autoregressive import ExtendedLM
-from tadicodec.tts.config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config
 from tadicodec.tts.folder import HUB_FILES, build_network, find_model, load_causal_lm
-from tadicodec.tts.prompt import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
+from tadicodec.tts.model_config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config
+from tadicodec.tts.text_reader import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
 from tadicodec.tts.vocabulary import add_codes, tokenizer_vocabulary
 
 MODEL_KEYS = {

@@ -40,9 +40,7 @@ class VocoderObjective(DiscriminatorConfig):
         if not (0 <= self.noise_share <= 1 and 0 <= self.smooth_share <= 1):
             raise InputError("objective: noise_share and smooth_share are shares, 0 to 1")
         if self.adversarial_frames < 0 or self.adversarial_start < 0 or self.noise_level < 0:
-            raise InputError(
-                "objective: adversarial_frames, adversarial_start and noise_level cannot be negative"
-            )
+            raise InputError("objective: adversarial_frames, adversarial_start and noise_level cannot be negative")
 
 
 class VocoderTask:
@@ -76,11 +74,7 @@ class VocoderTask:
             # Past any wrapper, which would wait for the discriminators' gradients: this pass makes none.
             critics = getattr(self.networks["discriminator"], "module", self.networks["discriminator"])
             terms |= critics.judge(real, fake)
-            loss = (
-                loss
-                + rules.adversarial_weight * terms["adversarial"]
-                + rules.matching_weight * terms["matching"]
-            )
+            loss = loss + rules.adversarial_weight * terms["adversarial"] + rules.matching_weight * terms["matching"]
         yield "generator", loss, {name: term.detach() for name, term in terms.items()}
 
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor | int]:

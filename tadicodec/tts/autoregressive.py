@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.errors import InputError
-from tadicodec.quant.stable import shrink_gradient
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
+from tadicodec.tts.stable import shrink_gradient
 from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from tadicodec.errors import InputError
 from tadicodec.speech import Prompt
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM
-from tadicodec.tts.config import AR, MASKED, TtsConfig
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.folder import load_tts
 from tadicodec.tts.generation import generate_codes
 from tadicodec.tts.mask_sampler import sample_masked
 from tadicodec.tts.masked import MaskedNetwork, Words
-from tadicodec.tts.prompt import GLUE, TextReader, load_reader
+from tadicodec.tts.model_config import AR, MASKED, TtsConfig
 from tadicodec.tts.script import Script, chat_script, timed_script
+from tadicodec.tts.text_reader import GLUE, TextReader, load_reader
 
 Write = Callable[[str, Prompt, int | None], Script]
 

@@ -13,9 +13,9 @@ from torch import nn
 from tadicodec.checkpoint import find_model, load_weights, replaced, save_model, to_dtype
 from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
-from tadicodec.tts.config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
 from tadicodec.tts.masked import MaskedNetwork
-from tadicodec.tts.prompt import load_tokenizer
+from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
+from tadicodec.tts.text_reader import load_tokenizer
 from tadicodec.tts.vocabulary import tokenizer_vocabulary
 
 DEFAULT_ENGINE = MASKED

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tadicodec.tts.duration import LEAST, Durations, by_bytes, speaking_rate, to_starts
-from tadicodec.tts.prompt import BYTES
+from tadicodec.tts.text_reader import BYTES
 
 USUAL = 0.42  # tokens a byte of English read aloud, 15 letters a second; only where a prompt says nothing better
 SPACE = 0x20

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.quant.stable import DeepNorm, stable_attention
+from tadicodec.tts.stable import DeepNorm, stable_attention
 
 ATTENTION = "tadicodec_float32_softmax"  # its name among transformers' attention functions
 PRESETS = {"glm": DeepNorm.glm, "deepnet": DeepNorm.deepnet}

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.pipeline.waves import Wave, to_samples
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.numbers import say
 from tadicodec.tts.engines import Engine, load_engine
 from tadicodec.tts.folder import find_tts_model
-from tadicodec.tts.prompt import BYTES
 from tadicodec.tts.script import USUAL, Script
 from tadicodec.tts.sentences import split_sentences
-from tadicodec.waves import Wave, to_samples
+from tadicodec.tts.text_reader import BYTES
 
 LONGEST_SENTENCE = 12.0  # seconds; speech language models are trained on sentences
 QUIET = 1e-3  # a prompt whose loudest sample is below this holds no voice

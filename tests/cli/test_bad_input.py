@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tadicodec.container import read_tokens, write_tokens
+from tadicodec.tdc.container import read_tokens, write_tokens
 
 
 @pytest.fixture

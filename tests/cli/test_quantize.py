@@ -6,7 +6,7 @@ import json
 
 from tadicodec.cli import quantize
 from tadicodec.codec import Codec
-from tadicodec.quant import config
+from tadicodec.quant import recipe as config
 from tests.data.test_manifest import write_corpus
 
 

@@ -11,7 +11,7 @@ import soundfile
 
 from tadicodec.audio.files import read_audio
 from tadicodec.codec import Codec
-from tadicodec.container import read_prompt, read_tokens
+from tadicodec.tdc.container import read_prompt, read_tokens
 
 
 def samples_at_24k(path):
@@ -122,7 +122,7 @@ def test_a_pipe_gives_sound_while_codes_arrive(cli, make_wave, tiny_model, tmp_p
 
     line, out = Line(data), Out()
     monkeypatch.setattr("tadicodec.cli.decode.binary_input", lambda: line)
-    monkeypatch.setattr("tadicodec.cli.waves.binary_output", lambda: out)
+    monkeypatch.setattr("tadicodec.cli.audio_io.binary_output", lambda: out)
     assert cli("decode", "-", "-", "--model", tiny_model).code == 0
     missing, first = log[1]  # what follows the WAV header
     assert first > 24000 / 2 and missing > 25  # bytes of codes, 7 for 4 of them, not read yet
@@ -138,7 +138,7 @@ def test_long_files_are_taken_in_blocks(cli, make_wave, tiny_model, tmp_path, mo
     commands = (("encode", ".tdc"), ("reconstruct", ".wav"))
     for command, _ in commands:
         assert cli(command, tmp_path / "in", tmp_path / f"{command}-whole", "--model", tiny_model).code == 0
-    monkeypatch.setattr("tadicodec.cli.waves.LONG", 1.0)
+    monkeypatch.setattr("tadicodec.cli.audio_io.LONG", 1.0)
     for command, extension in commands:
         assert cli(command, tmp_path / "in", tmp_path / f"{command}-blocks", "--model", tiny_model).code == 0
         for name in ("long", "short"):

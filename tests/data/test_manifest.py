@@ -14,9 +14,9 @@ from tadicodec.audio.mel import MelSpectrogram, valid_bins
 from tadicodec.config import MelConfig
 from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
 from tadicodec.data.collate import Collator, CropCollator
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
 from tadicodec.data.manifest import read_manifest
-from tadicodec.data.prepare import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.text.tokens import ByteTokenizer
 from tests.conftest import voice

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tadicodec.eval.judges import Judges
+from tadicodec.eval.judges.panel import Judges
 from tests.conftest import voice
 
 TEXTS = (

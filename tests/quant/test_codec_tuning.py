@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tadicodec.codec import Codec
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
-from tadicodec.data.prepare import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.quant.codec_tuning import Lessons
-from tadicodec.quant.config import METHODS
 from tadicodec.quant.job import Job, quantize_codec, save_quantized
+from tadicodec.quant.recipe import METHODS
 from tests.conftest import tiny_codec, voice
 from tests.data.test_manifest import write_corpus
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tadicodec.errors import InputError
 from tadicodec.quant.intervention import MODES, Interventions, mode_at
 from tadicodec.quant.observe import recorded_outputs
-from tests.quant.test_primitives import normal
+from tests.integers.test_primitives import normal
 
 
 class Attention(nn.Module):

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.quant.activation import Activation
-from tadicodec.quant.config import QuantConfig, TuneConfig
-from tadicodec.quant.grid import split
-from tadicodec.quant.keyvalue import quantize_heads, quantize_keys_and_values
+from tadicodec.integers.activation import Activation
+from tadicodec.integers.grid import split
+from tadicodec.integers.keyvalue import quantize_heads, quantize_keys_and_values
+from tadicodec.integers.packed_linear import PackedLinear
+from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.l4q import L4QLinear
 from tadicodec.quant.lr_qat import LRQATLinear
 from tadicodec.quant.observe import SavedBytes, collect_inputs
-from tadicodec.quant.packed import PackedLinear
-from tadicodec.quant.prepare import convert, each_trained, prepare
+from tadicodec.quant.recipe import QuantConfig, TuneConfig
 from tadicodec.quant.roste import RoSTELinear
 from tadicodec.quant.ternary import TernaryLinear
 from tadicodec.quant.zero_qat import ZeroQATLinear
 from tadicodec.quant.zeroth import Directions, ZerothOrder
-from tests.quant.test_primitives import generator, normal
+from tests.integers.test_primitives import generator, normal
 
 W4A4 = Activation(4, clip=0.95)
 CONFIGS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tadicodec.data.prepare import prepare_features
+from tadicodec.data.feature_maker import prepare_features
 from tests.data.test_manifest import write_corpus
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))

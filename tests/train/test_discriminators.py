@@ -16,9 +16,7 @@ from tadicodec.train.discriminators import (
     SpectralDiscriminator,
 )
 
-TINY = DiscriminatorConfig(
-    periods=2, period_width=4, period_max=8, resolutions=2, spectral_width=4, spectral_layers=2
-)
+TINY = DiscriminatorConfig(periods=2, period_width=4, period_max=8, resolutions=2, spectral_width=4, spectral_layers=2)
 
 
 @pytest.fixture

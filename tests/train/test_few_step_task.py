@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from tadicodec.codec import Codec
-from tadicodec.data.prepare import prepare_features
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.train.few_step_task import STEPWISE, FewStepObjective, FewStepTask
 from tadicodec.train.recipe import run_recipe

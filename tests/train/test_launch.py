@@ -30,5 +30,3 @@ def test_two_processes(recipe: Path, tmp_path: Path) -> None:  # noqa: F811
     assert newest.name == "step-00000006" and json.loads((newest / "state.json").read_text())["processes"] == 2
     with pytest.raises(InputError, match="made by 2 processes, this is 1"):
         run_recipe(recipe, [f"out={tmp_path}", "loop.steps=8"], progress=False)
-
-

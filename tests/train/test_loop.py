@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tadicodec.codec import Codec
-from tadicodec.data.prepare import prepare_features
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.train.recipe import run_recipe
 from tadicodec.train.schedules import OptimConfig, learning_rate

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tadicodec.data.prepare import prepare_features
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.train.recipe import run_recipe
 from tests.data.test_manifest import write_corpus

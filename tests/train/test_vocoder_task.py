@@ -16,7 +16,7 @@ from torch import Tensor
 from tadicodec.audio.mel import MelSpectrogram, valid_bins
 from tadicodec.checkpoint import load_weights
 from tadicodec.config import MelConfig, VocoderConfig, build
-from tadicodec.data.prepare import prepare_features
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.recipe import checked, read_recipe, run_recipe

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tadicodec.data.shards import arrow, schema
-from tadicodec.data.tokenize import write_shard
+from tadicodec.data.token_corpus import write_shard
 from tadicodec.speech import Prompt
-from tadicodec.tts.config import TtsConfig, parse_tts_config
+from tadicodec.tts.model_config import TtsConfig, parse_tts_config
 
 LETTERS = "abcdefg "
 CODES = 64  # 3 bits of letter, 1 of whether it has just begun, 2 of speaker

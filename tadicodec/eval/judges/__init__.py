@@ -1,0 +1,1 @@
+"""What scores a wave: transcription and word errors, speaker similarity, naturalness."""

@@ -1,0 +1,109 @@
+"""The models that judge waves, and what they say of one utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tadicodec.errors import InputError
+from tadicodec.eval.cases import Case
+from tadicodec.eval.judges.audible import SAMPLE_RATE
+from tadicodec.eval.judges.wer import seed_tts, whisper_english
+from tadicodec.eval.systems.recordings import Recordings, audible
+
+KEPT = 4  # embeddings held: of an utterance's recording and prompt
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A wave's transcript; its likeness (cosine) to the prompt and to the recording; its predicted opinion score."""
+
+    hypothesis: str
+    sim_prompt: float | None = None
+    sim_original: float | None = None
+    mos: float | None = None
+
+
+@dataclass
+class Judges:
+    """ASR, speaker embedder and opinion predictor, as `load_transcriber`, `load_embedder` and `load_mos` give them;
+    each takes a wave [N] at 16 kHz and has a `name`."""
+
+    asr: Any
+    sv: Any = None
+    mos: Any = None
+
+    def __post_init__(self) -> None:
+        self.known: dict[Path, np.ndarray] = {}
+
+    def names(self) -> dict[str, str | None]:
+        return {kind: getattr(getattr(self, kind), "name", None) for kind in ("asr", "sv", "mos")}
+
+    def check(self) -> None:
+        """Try everything once, so that what is missing stops the run instead of failing every utterance.
+
+        Raises:
+            InputError: a package or a file is missing.
+        """
+        seed_tts("one word", "two words")
+        whisper_english("one word", "two words")
+        noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)  # 1 s
+        for judge in (self.asr, self.sv, self.mos):
+            if judge is not None:
+                judge(noise)
+
+    def score(self, wave16k: np.ndarray, case: Case, recordings: Recordings, is_recording: bool) -> Scores:
+        """A recording is not compared with itself."""
+        prompt = original = None
+        if self.sv is not None:
+            mine = asked("speaker model", self.sv, wave16k)
+            prompt = self.likeness(mine, case.prompt_audio, recordings)
+            original = None if is_recording else self.likeness(mine, case.audio, recordings)
+        return Scores(
+            hypothesis=asked("speech recogniser", self.asr, wave16k),
+            sim_prompt=prompt,
+            sim_original=original,
+            mos=None if self.mos is None else finite("opinion model", asked("opinion model", self.mos, wave16k)),
+        )
+
+    def likeness(self, mine: np.ndarray, other: Path | None, recordings: Recordings) -> float | None:
+        """Cosine of two unit vectors; None where the other wave cannot be read (its own row says why)."""
+        if other is None:
+            return None
+        if other not in self.known:
+            try:
+                wave16k = audible(*recordings.read(other), other.name)
+            except InputError:
+                return None
+            if len(self.known) >= KEPT:
+                del self.known[next(iter(self.known))]
+            self.known[other] = self.sv(wave16k)
+        return finite("speaker model", mine @ self.known[other])
+
+
+def asked(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> Any:
+    """The judge's answer. Raises InputError that names the judge, whatever went wrong but memory."""
+    try:
+        return judge(wave16k)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise InputError(f"{who}: {error}") from error
+
+
+def finite(who: str, score: float) -> float:
+    """A score with four digits. Raises InputError for none."""
+    if not np.isfinite(score):
+        raise InputError(f"{who}: {score}")
+    return round(float(score), 4)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """With more memory the result would be another one."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError)

@@ -1,0 +1,1 @@
+"""What an evaluation prints: figures with intervals, Markdown, charts and the HTML page."""

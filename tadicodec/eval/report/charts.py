@@ -1,0 +1,104 @@
+"""Bars with intervals and a scatter plot as inline SVG: no script, no font, nothing to fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from math import ceil, floor, log10
+
+from tadicodec.eval.report.intervals import Estimate
+
+WIDTH, LABELS, VALUES, BAR = 780, 170, 150, 24  # pixels
+HEIGHT, MARGIN = 300, 46
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar; `kind` is a class of the page's style sheet."""
+
+    label: str
+    kind: str
+    found: Estimate
+
+
+@dataclass(frozen=True)
+class Dot:
+    x: float
+    y: float
+    kind: str
+    label: str
+
+
+def bars(title: str, items: Sequence[Bar], scale: float = 1.0, digits: int = 2, start: float = 0.0) -> str:
+    """Horizontal bars from `start`, with their intervals; values are shown multiplied by `scale`."""
+    top = max([item.found.high * scale for item in items] + [start + 1e-6])
+    marks = ticks(start, top)
+    reach = WIDTH - LABELS - VALUES
+    place = Axis(start, marks[-1], LABELS, LABELS + reach)
+    height = BAR * len(items) + 26
+    parts = [f'<line class="grid" x1="{place(m)}" x2="{place(m)}" y1="0" y2="{height - 20}"/>' for m in marks]
+    parts += [f'<text class="mark" x="{place(m)}" y="{height - 6}">{m:g}</text>' for m in marks]
+    for row, item in enumerate(items):
+        parts.append(bar(item, row * BAR, place, scale, digits))
+    return svg(title, height, parts)
+
+
+def bar(item: Bar, y: int, place: Axis, scale: float, digits: int) -> str:
+    value, low, high = (scale * bound for bound in (item.found.value, item.found.low, item.found.high))
+    middle, begin = y + BAR / 2, place(place.low)
+    shown = f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    return (
+        f"<g><title>{escape(item.label)}: {shown}, {item.found.count} utterances</title>"
+        f'<text class="label" x="{LABELS - 8}" y="{middle + 4}">{escape(item.label)}</text>'
+        f'<rect class="{item.kind}" x="{begin}" y="{y + 4}" width="{max(place(value) - begin, 0):.1f}" '
+        f'height="{BAR - 8}" rx="2"/>'
+        f'<path class="interval" d="M{place(low)} {middle}H{place(high)}M{place(low)} {middle - 4}v8'
+        f'M{place(high)} {middle - 4}v8"/>'
+        f'<text class="value" x="{WIDTH - VALUES + 10}" y="{middle + 4}">{shown}</text></g>'
+    )
+
+
+def scatter(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
+    """A dot for each utterance, its label on hover."""
+    across, up = ticks(0, max(dot.x for dot in dots)), ticks(0, max(max(dot.y for dot in dots), 1.0))
+    x, y = Axis(0, across[-1], MARGIN, WIDTH - 10), Axis(0, up[-1], HEIGHT - MARGIN, 10)
+    parts = [f'<line class="grid" x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(m)}" y2="{y(m)}"/>' for m in up]
+    parts += [f'<text class="label" x="{MARGIN - 6}" y="{y(m) + 4}">{m:g}</text>' for m in up]
+    parts += [f'<text class="mark" x="{x(m)}" y="{HEIGHT - MARGIN + 16}">{m:g}</text>' for m in across]
+    parts.append(f'<text class="mark" x="{WIDTH / 2}" y="{HEIGHT - 8}">{escape(x_title)}</text>')
+    parts.append(f'<text class="value" x="{MARGIN + 6}" y="18">{escape(y_title)}</text>')
+    for dot in dots:
+        place = f'cx="{x(dot.x)}" cy="{y(dot.y)}" r="4"'
+        parts.append(f'<circle class="{dot.kind}" {place}><title>{escape(dot.label)}</title></circle>')
+    return svg(title, HEIGHT, parts)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values low .. high on pixels start .. stop."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.stop - self.start), 1)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Four to nine round numbers from at most `low` to at least `high`."""
+    rough = max(high - low, 1e-6) / 5
+    power = 10.0 ** floor(log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    first, last = floor(low / step), max(ceil(high / step), floor(low / step) + 1)
+    return [round(place * step, 10) for place in range(first, last + 1)]
+
+
+def svg(title: str, height: int, parts: Sequence[str]) -> str:
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(parts)}</svg></figure>'
+    )

@@ -1,0 +1,1 @@
+"""Between waves and the model: cutting long audio, batching, encoding, decoding and streaming."""

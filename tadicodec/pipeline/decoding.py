@@ -1,0 +1,67 @@
+"""Codes to mels, in batches: what a caller asked for as settings, what the decoder gets as items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.flow import SolverConfig
+from tadicodec.pipeline.waves import grouped, pad
+from tadicodec.speech import FRAMES_PER_TOKEN, Prompt
+
+
+@dataclass(frozen=True)
+class Item:
+    """One utterance or piece: codes [T], noise [8 T, 128], ids [L] of the prompt's text and its own."""
+
+    codes: Tensor
+    noise: Tensor
+    text_ids: Tensor
+    prompt: Prompt | None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.codes) + (0 if self.prompt is None else len(self.prompt.codes))
+
+
+def draw(tokens: int, bins: int, generator: torch.Generator) -> Tensor:
+    """Noise [8 T, bins]; drawing in parts gives the numbers of drawing at once."""
+    return torch.randn(tokens * FRAMES_PER_TOKEN, bins, generator=generator)
+
+
+def decode_items(model: Autoencoder, items: Sequence[Item], solver: SolverConfig, most: int) -> list[Tensor]:
+    """Mels [8 T_i, 128] without their prompts, at most `most` padded tokens at once (or one item)."""
+    mels: dict[int, Tensor] = {}
+    for group in grouped(range(len(items)), [item.tokens for item in items], most):
+        mels |= zip(group, decode_batch(model, [items[index] for index in group], solver), strict=True)
+    return [mels[index] for index in range(len(items))]
+
+
+def decode_batch(model: Autoencoder, items: Sequence[Item], solver: SolverConfig) -> list[Tensor]:
+    """Lengths are given only where something is padded."""
+    device = model.vq_in_linear.bias.device
+    held = [0 if item.prompt is None else len(item.prompt.mel) for item in items]
+    codes = [item.codes if item.prompt is None else torch.cat([item.prompt.codes, item.codes]) for item in items]
+    given = [item.noise if item.prompt is None else torch.cat([item.prompt.mel, item.noise]) for item in items]
+    start = pad(given).to(device)
+    mels = model.decode(
+        pad(codes).to(device),
+        start,
+        solver,
+        lengths=lengths_of(codes, device),
+        text_ids=pad([item.text_ids for item in items]).to(device),
+        text_lengths=lengths_of([item.text_ids for item in items], device),
+        prompt=start if any(held) else None,
+        prompt_lengths=torch.tensor(held, device=device) if any(held) else None,
+    ).cpu()
+    return [mel[first : len(own) * FRAMES_PER_TOKEN] for mel, first, own in zip(mels, held, codes, strict=True)]
+
+
+def lengths_of(items: Sequence[Tensor], device: torch.device) -> Tensor | None:
+    """Their lengths [B], or None when all are alike."""
+    lengths = [len(item) for item in items]
+    return torch.tensor(lengths, device=device) if len(set(lengths)) > 1 else None

@@ -1,0 +1,88 @@
+"""What a model takes: every refusal of codes, prompts and texts that it could not decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tadicodec.config import CodecConfig
+from tadicodec.errors import InputError
+from tadicodec.pipeline.pieces import Script
+from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
+from tadicodec.text.tokens import TextTokenizer
+
+TOKEN_RATE = 6.25
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the model with this configuration, tokenizer, name and hash of its encoder."""
+
+    config: CodecConfig
+    tokenizer: TextTokenizer
+    name: str
+    weights: str
+
+    @property
+    def piece_tokens(self) -> int:
+        """Tokens the model takes at once."""
+        return max(int(self.config.inference.piece_seconds * TOKEN_RATE), 2)
+
+    def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
+        """Raise InputError unless this model can decode these codes with these prompts."""
+        if not len(speech) or int(speech.lengths.min()) < 1:
+            raise InputError("nothing to decode: no codes")
+        if speech.weights and speech.weights != self.weights:
+            raise InputError(
+                f"the codes were made by model {speech.model!r} (weights {speech.weights}), this is {self.name!r} "
+                f"({self.weights}); load the model that made them"
+            )
+        if int(speech.lengths.max()) > speech.codes.shape[1] or not len(speech.text) == len(speech.samples) == len(
+            speech
+        ):
+            raise InputError("codes, lengths, samples and text of this Speech do not belong together")
+        self.check_codes(speech.codes)
+        for prompt in prompts:
+            if prompt is not None:
+                self.check_prompt(prompt)
+
+    def check_codes(self, codes: Tensor) -> None:
+        top = self.config.autoencoder.codebook_size
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < top:
+            raise InputError(f"codes must be in 0..{top - 1}")
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
+        if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
+            raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")
+        if prompt.weights not in ("", self.weights):
+            raise InputError(
+                f"this speaker prompt is of another model (weights {prompt.weights!r}, this is {self.weights!r}); make "
+                "it again with this one"
+            )
+        self.check_codes(prompt.codes)
+
+    def check_text(self, text: str | None, samples: int) -> None:
+        """Raise InputError for a text that could not be decoded with this many samples: it must not be stored."""
+        total, longest = -(-samples // SAMPLES_PER_TOKEN), self.piece_tokens
+        script = Script(text, total)
+        for start in range(0, total, longest):
+            self.text_ids(script.between(start, start + longest), None)
+
+    def join(self, *texts: str | None) -> str:
+        """Texts that follow each other; published models join them without a space."""
+        return (" " if self.config.text_tokenizer == "bytes" else "").join(text for text in texts if text)
+
+    def text_ids(self, text: str | None, prompt: Prompt | None) -> Tensor:
+        """Ids of the prompt's text and the target's, [L]."""
+        joined = self.join(prompt.text if prompt else "", text)
+        ids = self.tokenizer.encode(joined) if joined.strip() else []
+        most = self.config.inference.max_text_tokens
+        if len(ids) > most:
+            raise InputError(f"the text is {len(ids)} tokens long, the model takes {most} at once; shorten or split it")
+        if ids and max(ids) >= self.config.autoencoder.text_vocab_size:
+            raise InputError("the text tokenizer has more entries than the model's text_vocab_size: not its tokenizer")
+        return torch.tensor(ids, dtype=torch.long)

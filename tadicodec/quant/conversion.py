@@ -1,0 +1,92 @@
+"""`prepare` -> train -> `convert`: any network's Linear layers to integers."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from tadicodec.errors import InputError
+from tadicodec.integers.layout import linear_layers
+from tadicodec.integers.lookup import put
+from tadicodec.integers.packed_linear import Format
+from tadicodec.quant.glm import GLMLinear, round_linear
+from tadicodec.quant.l4q import L4QLinear
+from tadicodec.quant.lr_qat import LRQATLinear
+from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.roste import RoSTELinear
+from tadicodec.quant.ternary import TernaryLinear
+from tadicodec.quant.trained import TrainedLinear
+from tadicodec.quant.zero_qat import ZeroQATLinear
+
+LAYERS: dict[str, type[TrainedLinear]] = {
+    "glm": GLMLinear,
+    "lr_qat": LRQATLinear,
+    "l4q": L4QLinear,
+    "teacher_intervention": TernaryLinear,
+    "zero_qat": ZeroQATLinear,
+    "roste": RoSTELinear,
+}
+
+
+def prepare(
+    model: nn.Module,
+    config: QuantConfig,
+    generator: torch.Generator,
+    inputs: dict[str, Tensor] | None = None,
+) -> nn.Module:
+    """Swap the layers that `config` names for trainable rounded ones, in place. Everything else stops learning.
+
+    inputs: for methods that look at activations, [n, i] of every layer (`observe.collect_inputs`).
+
+    Raises:
+        InputError: no layer has such a name, or a layer's inputs do not come out even.
+    """
+    check_fit(model, config)
+    layers = linear_layers(model)
+    others = Format(config.other_bits or 8, scale=config.scale)
+    kind = LAYERS[config.method]
+    for name, layer in layers.items():
+        if config.takes(name):
+            own = None if inputs is None else inputs.get(name)
+            made = kind.make(layer, config, own, generator)
+            put(model, name, (made if kind.trains(name, config) else made.pack()).to(layer.weight.device))
+        elif config.rounds(name):
+            put(model, name, round_linear(layer, others))
+    model.requires_grad_(False)
+    for layer in each_trained(model):
+        for parameter in (*layer.weights(), *layer.scales()):
+            parameter.requires_grad_()
+    return model
+
+
+def check_fit(model: nn.Module, config: QuantConfig) -> None:
+    """Raise InputError unless the network has what `config` names, and its inputs come out even."""
+    layers = linear_layers(model)
+    for pattern in (*config.layers, *config.keep):
+        if not any(fnmatchcase(name, pattern) for name, _ in model.named_modules()):
+            raise InputError(f"quantization: the network has no layer named {pattern}")
+    taken = [name for name in layers if config.takes(name)]
+    if not taken:
+        names = " or ".join(config.layers)
+        raise InputError(f"quantization: the network has no Linear layer named {names} that is not under keep")
+    for name in taken:
+        config.format.groups(layers[name].in_features, name)
+
+
+def convert(model: nn.Module) -> nn.Module:
+    """Leave nothing but packed integers where `prepare` put rounded layers, in place; hooks on them (4-bit keys and
+    values) go along."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, TrainedLinear):
+            packed = layer.pack()
+            for hook in layer._forward_hooks.values():
+                packed.register_forward_hook(hook)
+            put(model, name, packed)
+    return model.requires_grad_(False)
+
+
+def each_trained(model: nn.Module) -> list[TrainedLinear]:
+    """The rounded layers between `prepare` and `convert`."""
+    return [layer for layer in model.modules() if isinstance(layer, TrainedLinear)]

@@ -1,0 +1,1 @@
+"""Token files (.tdc): the container, its header, 14-bit packing, saved prompts and reading while bytes arrive."""

@@ -1,0 +1,218 @@
+"""Token files (.tdc): one utterance as a header, 14-bit codes and a checksum. Knows bytes, not models.
+
+    magic 89 54 44 43 | version u8 | header length u32 | header, JSON in UTF-8
+    | codes, 14 bits each, most significant first, zero bits up to a whole byte
+    | the embedded speaker prompt, if the header announces one | CRC-32 of everything before, u32
+
+Integers are big-endian. The header's keys are the fields of `header.Header`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from tadicodec.errors import InputError
+from tadicodec.outputs import write_bytes
+from tadicodec.speech import Prompt, Speech
+from tadicodec.tdc.code_packing import pack_codes, unpack_codes
+from tadicodec.tdc.header import Header
+from tadicodec.tdc.saved_prompt import prompt_from_bytes, prompt_to_bytes
+
+MAGIC = b"\x89TDC"  # a first byte above 127, so that nothing takes it for text
+VERSION = 1
+FIXED = struct.Struct(">4sBI")
+CHECKSUM = struct.Struct(">I")
+LONGEST_HEADER = 1 << 20  # bytes; an hour of transcript is a tenth of it
+
+
+class ContainerError(InputError):
+    """A token file that cannot be read."""
+
+
+class TruncatedFile(ContainerError):
+    """The file ends before what its header announces."""
+
+
+class ForeignFile(ContainerError):
+    """Not a token file at all."""
+
+
+class NewerVersion(ContainerError):
+    """Written by a later version of the format."""
+
+
+class CorruptedFile(ContainerError):
+    """The checksum or the header is wrong."""
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """A whole .tdc file of `size` bytes: header, codes [T] int64, the embedded prompt's bytes (empty without one)."""
+
+    header: Header
+    codes: np.ndarray
+    prompt_data: bytes
+    size: int
+
+    @property
+    def speech(self) -> Speech:
+        """The utterance as a batch of one."""
+        return Speech(
+            codes=torch.from_numpy(self.codes)[None],
+            lengths=torch.tensor([self.header.codes]),
+            samples=torch.tensor([self.header.samples]),
+            text=(self.header.text,),
+            model=self.header.model,
+            weights=self.header.weights,
+            sample_rate=self.header.sample_rate,
+        )
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """The embedded prompt; raises CorruptedFile when its bytes are no prompt."""
+        if not self.prompt_data:
+            return None
+        try:
+            return prompt_from_bytes(self.prompt_data)
+        except InputError as error:
+            raise CorruptedFile(f"embedded prompt: {error}") from error
+
+
+def write_tokens(path: str | Path, speech: Speech, prompt: Prompt | str | None = None, overwrite: bool = False) -> None:
+    """Write a batch of one to a .tdc file, whole or not at all.
+
+    A `prompt` is embedded; a string is stored as the hash of a prompt that the receiver already has.
+
+    Raises:
+        InputError: more than one utterance, codes that do not fit the samples, or a path that cannot be written.
+    """
+    write_bytes(path, to_bytes(speech, prompt), overwrite)
+
+
+def read_tokens(source: str | Path | BinaryIO) -> Speech:
+    """Read a .tdc file or stream as a batch of one. Raises ContainerError."""
+    return read_token_file(source).speech
+
+
+def read_prompt(source: str | Path | BinaryIO) -> Prompt | None:
+    """Read the speaker prompt that a .tdc file carries, if it does. Raises ContainerError."""
+    return read_token_file(source).prompt
+
+
+def read_token_file(source: str | Path | BinaryIO) -> TokenFile:
+    """Read everything in a .tdc file or stream.
+
+    Raises:
+        InputError: the file is missing or a folder.
+        ContainerError: it is truncated, foreign, newer or corrupted; the message names the file.
+    """
+    if not isinstance(source, str | Path):
+        return named("standard input", source.read())
+    try:
+        with open(source, "rb") as file:
+            start = file.read(len(MAGIC))
+            # a large foreign file is not read whole to find that out
+            return named(str(source), start + file.read() if start == MAGIC else start)
+    except FileNotFoundError:
+        raise InputError(f"{source} does not exist; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{source} is a folder; give a .tdc file") from None
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def named(name: str, data: bytes) -> TokenFile:
+    """Parse, with the file's name in front of what is wrong."""
+    try:
+        return from_bytes(data)
+    except ContainerError as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def to_bytes(speech: Speech, prompt: Prompt | str | None = None) -> bytes:
+    """A batch of one as the bytes of a .tdc file. Raises InputError."""
+    if len(speech) != 1:
+        raise InputError(f"a token file holds one utterance, not {len(speech)}; write speech[i] one by one")
+    samples, length = int(speech.samples[0]), int(speech.lengths[0])
+    codes = speech.codes[0, :length].cpu().numpy()
+    if len(codes) != length:
+        raise InputError(f"the length says {length} codes, but there are {len(codes)}")
+    prompt_data = prompt_to_bytes(prompt) if isinstance(prompt, Prompt) else b""
+    try:
+        packed = pack_codes(codes)
+        header = Header(
+            model=speech.model,
+            weights=speech.weights,
+            samples=samples,
+            sample_rate=speech.sample_rate,
+            codes=length,
+            text=speech.text[0],
+            language=None,
+            normaliser="none",
+            prompt=prompt_source(prompt, len(prompt_data)),
+        )
+    except ValueError as error:
+        raise InputError(f"cannot be stored in a token file: {error}") from error
+    head = header.to_json()
+    if len(head) > LONGEST_HEADER:
+        raise InputError(f"the text is too long for a token file ({len(head)} bytes of header); shorten it")
+    body = FIXED.pack(MAGIC, VERSION, len(head)) + head + packed + prompt_data
+    return body + CHECKSUM.pack(zlib.crc32(body))
+
+
+def prompt_source(prompt: Prompt | str | None, size: int) -> dict[str, str | int]:
+    if prompt is None:
+        return {"source": "none"}
+    return {"source": "hash", "hash": prompt} if isinstance(prompt, str) else {"source": "embedded", "bytes": size}
+
+
+def header_size(fixed: bytes) -> int:
+    """Size of the JSON header, from what a file begins with. Raises ContainerError."""
+    if not fixed.startswith(MAGIC[: len(fixed)]):
+        raise ForeignFile("not a .tdc token file; make one with `tadicodec encode`")
+    if len(fixed) < FIXED.size:
+        raise TruncatedFile(f"only {len(fixed)} bytes, the rest is missing; copy the file again")
+    _, version, size = FIXED.unpack(fixed)
+    if version > VERSION:
+        raise NewerVersion(f"version {version} of the format, this program reads {VERSION}; update tadicodec")
+    if version < 1 or size > LONGEST_HEADER:
+        raise CorruptedFile("the header is damaged; copy the file again")
+    return size
+
+
+def parse_header(document: bytes, size: int) -> Header:
+    """The JSON header of `size` bytes. Raises ContainerError."""
+    if len(document) < size:
+        raise TruncatedFile("ends inside the header; copy the file again")
+    try:
+        return Header.from_json(document)
+    except ValueError as error:
+        raise CorruptedFile("the header is damaged; copy the file again") from error
+
+
+def from_bytes(data: bytes) -> TokenFile:
+    """Parse the bytes of a .tdc file; nothing is allocated before the lengths agree with the bytes present.
+
+    Raises:
+        ContainerError: TruncatedFile, ForeignFile, NewerVersion or CorruptedFile.
+    """
+    start = FIXED.size + header_size(data[: FIXED.size])
+    header = parse_header(data[FIXED.size : start], start - FIXED.size)
+    end = start + header.code_bytes + header.prompt_bytes
+    if end + CHECKSUM.size > len(data):
+        raise TruncatedFile(f"{end + CHECKSUM.size - len(data)} bytes are missing; copy the file again")
+    if end + CHECKSUM.size < len(data) or CHECKSUM.unpack_from(data, end)[0] != zlib.crc32(data[:end]):
+        raise CorruptedFile("the checksum does not match; copy the file again")
+    prompt_start = start + header.code_bytes
+    try:
+        codes = unpack_codes(data[start:prompt_start], header.codes)
+    except ValueError as error:
+        raise CorruptedFile(f"{error}; copy the file again") from error
+    return TokenFile(header, codes, data[prompt_start:end], len(data))

@@ -1,0 +1,95 @@
+"""A token file (.tdc) read while it is still being sent: the header first, then codes as they come."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tadicodec.tdc.code_packing import BITS
+from tadicodec.tdc.container import (
+    CHECKSUM,
+    FIXED,
+    CorruptedFile,
+    TokenFile,
+    TruncatedFile,
+    from_bytes,
+    header_size,
+    parse_header,
+)
+
+WEIGHTS = 1 << np.arange(BITS - 1, -1, -1)
+BLOCK = 1 << 16
+
+
+class TokenStream:
+    """Codes of one token file from a stream of bytes.
+
+    Raises:
+        ContainerError: as `container.from_bytes`; what is wrong at the end is found at the end.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.head = stream, b""
+        size = header_size(self.exactly(FIXED.size))
+        self.header = parse_header(self.exactly(size), size)
+        self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + CHECKSUM.size
+
+    def exactly(self, size: int) -> bytes:
+        """`size` bytes, or fewer where the stream ends."""
+        data = b""
+        while len(data) < size and (more := self.stream.read(size - len(data))):
+            data += more
+        self.head += data
+        return data
+
+    def whole(self) -> TokenFile:
+        """All of the file at once, for one that carries its prompt behind the codes."""
+        return from_bytes(self.head + self.stream.read())
+
+    def codes(self) -> Iterator[Tensor]:
+        """Codes [n] int64 as they come, then the checksum."""
+        checksum, left, codes = zlib.crc32(self.head), self.header.code_bytes, Unpacker(self.header.codes)
+        while left:
+            data = some(self.stream, left)
+            if not data:
+                raise TruncatedFile(f"{left + CHECKSUM.size} bytes are missing; copy the file again")
+            checksum, left = zlib.crc32(data, checksum), left - len(data)
+            yield codes.push(data)
+        self.check_end(checksum)
+
+    def check_end(self, checksum: int) -> None:
+        end = self.exactly(CHECKSUM.size + 1)
+        if len(end) < CHECKSUM.size:
+            raise TruncatedFile(f"{CHECKSUM.size - len(end)} bytes are missing; copy the file again")
+        if len(end) > CHECKSUM.size or CHECKSUM.unpack(end)[0] != checksum:
+            raise CorruptedFile(
+                "the checksum does not match: some of what was decoded may be wrong; copy the file again"
+            )
+
+
+class Unpacker:
+    """Packed bytes in any portions -> the codes that are complete."""
+
+    def __init__(self, count: int) -> None:
+        self.left, self.bits = count, np.zeros(0, np.uint8)
+
+    def push(self, data: bytes) -> Tensor:
+        """bytes -> codes [n] int64."""
+        self.bits = np.concatenate([self.bits, np.unpackbits(np.frombuffer(data, np.uint8))])
+        count = min(len(self.bits) // BITS, self.left)
+        ready, self.bits = self.bits[: count * BITS], self.bits[count * BITS :]
+        self.left -= count
+        if not self.left and self.bits.any():
+            raise CorruptedFile("bits follow the last code; copy the file again")
+        return torch.from_numpy(ready.reshape(count, BITS).astype(np.int64) @ WEIGHTS)
+
+
+def some(stream: BinaryIO, most: int) -> bytes:
+    """At least one byte unless the stream has ended, without waiting for more than there is."""
+    most = min(most, BLOCK)
+    return stream.read1(most) if hasattr(stream, "read1") else stream.read(1)

@@ -1,0 +1,135 @@
+"""Configuration of a speech language model: config.json of our own layout, of the published masked model (section
+`model.mgmt2s` or `model.mgm`), and of causal language models in transformers' layout."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tadicodec.config import COMMENT, build, require_positive
+from tadicodec.errors import InputError
+from tadicodec.tts.autoregressive import ArConfig
+from tadicodec.tts.generation import ArSampling
+from tadicodec.tts.mask_sampler import MaskSampling
+from tadicodec.tts.masked import MaskedConfig
+from tadicodec.tts.text_reader import BYTES, TEXTS
+
+AR, MASKED = "ar", "masked"
+ENGINES = (AR, MASKED)
+PUBLISHED_SECTIONS = ("mgmt2s", "mgm")
+SAMPLINGS = {AR: ArSampling, MASKED: MaskSampling}
+HF_SECTION = "tadicodec"  # of a config.json in transformers' layout, what this package adds
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the codec turns the codes into a wave; defaults are those of the published models."""
+
+    steps: int = 25
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive("decoding", self, "steps")
+        if self.guidance < 0:
+            raise InputError("config: decoding guidance is 0 or more")
+
+
+@dataclass(frozen=True)
+class TtsConfig:
+    """shape None: the folder is in transformers' layout, which describes itself."""
+
+    engine: str
+    shape: MaskedConfig | ArConfig | None
+    sampling: MaskSampling | ArSampling
+    decoding: Decoding | None = None  # None: as the codec does by itself
+    text: str = BYTES  # "bytes", or the chat style a published model reads
+    codec: str = ""  # content hash of the codec whose codes it speaks; "": unknown
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.text not in TEXTS:
+            raise InputError(f"config: text is one of {', '.join(TEXTS)}, not {self.text!r}")
+        if not isinstance(self.codec, str) or not isinstance(self.name, str):
+            raise InputError("config: codec and name are strings")
+        timed = isinstance(self.shape, ArConfig) or (isinstance(self.shape, MaskedConfig) and self.shape.duration_size)
+        if timed and self.text != BYTES:
+            raise InputError("config: a model with a duration network reads bytes; set text: bytes")
+
+    def to_dict(self) -> dict[str, Any]:
+        shape = {} if self.shape is None else {"mgm" if self.engine == MASKED else AR: asdict(self.shape)}
+        return {
+            "engine": self.engine,
+            "name": self.name,
+            "codec": self.codec,
+            "text": self.text,
+            "model": shape,
+            "sampling": asdict(self.sampling),
+            "decoding": None if self.decoding is None else asdict(self.decoding),
+        }
+
+
+def read_tts_config(path: Path) -> TtsConfig:
+    """A config.json of any of the layouts. Raises InputError."""
+    try:
+        document = json.loads(COMMENT.sub(lambda found: found.group(1) or "", path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a configuration")
+    try:
+        return parse_tts_config(document)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{path}: not a speech language model's configuration: {error!r}") from error
+
+
+def parse_tts_config(document: dict[str, Any]) -> TtsConfig:
+    """Raises InputError for a document that is none of the layouts, or holds values that cannot be."""
+    sections = document.get("model")
+    masked = isinstance(sections, dict) and any(name in sections for name in PUBLISHED_SECTIONS)
+    if "model_type" in document and not masked:
+        style = "phi" if str(document["model_type"]).startswith("phi") else "qwen"
+        return assemble(AR, None, {"text": style, **document.get(HF_SECTION, {})})
+    model = document.get("model", {})
+    if document.get("engine") == AR:
+        return assemble(AR, build_ar(model[AR]), document)
+    section = next((model[name] for name in PUBLISHED_SECTIONS if name in model), None)
+    if section is None:
+        raise InputError(
+            "config: not a speech language model (no model.mgmt2s or model.ar, and not a model of transformers)"
+        )
+    if not section.get("use_phone_cond", True):
+        raise InputError("config: mgm use_phone_cond false is not supported: it would not read text")
+    tokenizer = str(document.get("preprocess", {}).get("tokenizer_path", ""))
+    style = "phi" if "phi" in tokenizer.lower() else "qwen"  # as the published inference chooses
+    return assemble(MASKED, build(MaskedConfig, section), {"text": style, **document})
+
+
+def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[str, Any]) -> TtsConfig:
+    ours = document.get("text", BYTES) == BYTES
+    decoding = document.get("decoding", None if ours else {})
+    return TtsConfig(
+        engine=engine,
+        shape=shape,
+        sampling=build(SAMPLINGS[engine], document.get("sampling", {})),
+        decoding=None if decoding is None else build(Decoding, decoding),
+        text=document.get("text", BYTES),
+        codec=document.get("codec", ""),
+        name=document.get("name", ""),
+    )
+
+
+def build_ar(values: dict[str, Any]) -> ArConfig:
+    """As `build`, but the section for transformers is handed on as it is."""
+    if not isinstance(values, dict):
+        raise InputError("config: model.ar is a section with keys and values")
+    numbers = {key: value for key, value in values.items() if key != "transformers"}
+    for name, value in numbers.items():
+        kind = type(ArConfig.__dataclass_fields__[name].default) if name in ArConfig.__dataclass_fields__ else None
+        if kind is not None and type(value) is not kind:
+            raise InputError(f"config: {name} must be {kind.__name__}, not {value!r}")
+    known = {key: value for key, value in numbers.items() if key in ArConfig.__dataclass_fields__}
+    return ArConfig(transformers=values.get("transformers", {}), **known)
