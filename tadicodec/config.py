@@ -19,6 +19,7 @@ from tadicodec.errors import InputError
 T = TypeVar("T")
 
 SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
+CODE_BITS = 14  # a code takes in .tdc files, and in models that do not say otherwise
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
 LOWEST_LEVEL = -60.0  # dB
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
@@ -59,7 +60,7 @@ class AutoencoderConfig:
     num_heads: int = 16
     intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
     down_sample_factor: int = 8
-    vq_emb_dim: int = 14
+    vq_emb_dim: int = CODE_BITS
     vq_type: str = "bsq"
     use_text_cond: bool = True
     text_vocab_size: int = 32100

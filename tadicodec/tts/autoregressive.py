@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tadicodec.config import CODE_BITS
 from tadicodec.errors import InputError
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
@@ -30,7 +31,7 @@ class ArConfig:
     """A model of our own layout, built from scratch."""
 
     transformers: dict[str, Any] = field(default_factory=dict)  # the configuration of a causal LM, with its model_type
-    codebook_size: int = 16384
+    codebook_size: int = 2**CODE_BITS
     code_features: int = 512  # width of the code vectors' network
     duration_size: int = 96  # width of the network that says how long text takes
     deep_norm: str = ""  # "glm" or "deepnet": post-norm blocks that many layers do not make diverge; "": pre-norm
