@@ -68,7 +68,7 @@ def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
     fixed = {"vocab_size": vocabulary, "tie_word_embeddings": True, "attn_implementation": attention}
     try:
         config = AutoConfig.for_model(values["model_type"], **{**special, **shape, **fixed})
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (StrictDataclassError, ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"config: transformers cannot build this language model: {reason}") from error

@@ -12,6 +12,7 @@ from torch import nn
 
 from tadicodec.checkpoint import find_model, load_weights, replaced, save_model, to_dtype
 from tadicodec.errors import InputError
+from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
@@ -73,15 +74,7 @@ def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     """Weights must be safetensors and complete. Raises InputError."""
-    from transformers import AutoModelForCausalLM
-
-    try:
-        lm, found = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{folder}: no causal language model transformers can load ({reason})") from error
+    lm, found = load_network("AutoModelForCausalLM", folder, dtype=dtype)
     lacking = sorted(found["missing_keys"]) + sorted(found["unexpected_keys"])
     if lacking:
         raise InputError(f"{folder}: {lacking[0]} is missing from the weights or not part of the model")
