@@ -87,7 +87,6 @@ class Codec:
             model, vocoder = Autoencoder(config.autoencoder), Vocoder(config.vocoder)
         restore(model, config.quantization.get("model", []))
         restore(vocoder, config.quantization.get("vocoder", []))
-        model, vocoder = model.to_empty(device="cpu"), vocoder.to_empty(device="cpu")
         checkpoint.load_weights(model, folder / "model.safetensors")
         checkpoint.load_weights(vocoder, checkpoint.vocoder_file(folder))
         codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or "bundled"))

@@ -7,6 +7,7 @@ having to learn the way there (progress-monitoring positions of VoiceStar, Peng 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.errors import InputError
+from tadicodec.config import MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
+from tadicodec.errors import InputError, reason
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.stable import shrink_gradient
@@ -22,6 +24,7 @@ from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"
+LARGEST = 1 << 31  # of other whole numbers in a language model's configuration
 VECTOR_STD = 0.02  # as transformers initialises the other vectors; larger ones would begin with sure, wrong choices
 
 
@@ -41,10 +44,11 @@ class ArConfig:
             raise InputError(
                 'config: ar.transformers is a causal LM\'s configuration with its model_type, such as "llama"'
             )
-        if self.codebook_size < 2 or self.codebook_size & (self.codebook_size - 1):
+        check_shape(self.transformers)
+        require_sizes("ar", self, 1 << WIDEST_CODE, "codebook_size", least=2)
+        require_sizes("ar", self, WIDEST, "code_features", "duration_size")
+        if self.codebook_size & (self.codebook_size - 1):
             raise InputError("config: ar.codebook_size is a power of two")
-        if min(self.code_features, self.duration_size) < 1:
-            raise InputError("config: ar.code_features and ar.duration_size are positive")
         if self.deep_norm not in ("", *PRESETS):
             raise InputError(f"config: ar.deep_norm is one of {', '.join(PRESETS)}, or empty")
 
@@ -59,6 +63,16 @@ def build_lm(config: ArConfig, vocabulary: int) -> Any:
     return lm
 
 
+def check_shape(values: dict[str, Any]) -> None:
+    """Raises InputError for sizes of a causal LM that nobody builds: they would overflow or never end."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"config: ar.transformers {name} must be finite, not {value}")
+        most = MOST_LAYERS if "layers" in name else WIDEST if name.endswith(("size", "dim", "heads")) else LARGEST
+        if type(value) is int and abs(value) > most:
+            raise InputError(f"config: ar.transformers {name} must be at most {most}, not {value}")
+
+
 def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -70,8 +84,7 @@ def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
         config = AutoConfig.for_model(values["model_type"], **{**special, **shape, **fixed})
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (StrictDataclassError, ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"config: transformers cannot build this language model: {reason}") from error
+        raise InputError(f"config: transformers cannot build this language model: {reason(error)}") from error
 
 
 class SpeechLM(nn.Module):

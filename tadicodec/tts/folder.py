@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tadicodec.checkpoint import find_model, load_weights, replaced, save_model, to_dtype
+from tadicodec.checkpoint import check_fits, check_numbers, find_model, load_weights, replaced, save_model, to_dtype
 from tadicodec.errors import InputError
 from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
@@ -49,6 +49,8 @@ def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfi
     config = read_tts_config(folder / "config.json")
     if config.shape is None:
         return config, load_transformers(folder, dtype)
+    with torch.device("meta"):
+        check_fits(build_network(config), folder / "model.safetensors")  # before memory is taken for it
     network = build_network(config)
     load_weights(network, folder / "model.safetensors")
     return config, network.to(dtype).eval().requires_grad_(False)
@@ -78,6 +80,7 @@ def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     lacking = sorted(found["missing_keys"]) + sorted(found["unexpected_keys"])
     if lacking:
         raise InputError(f"{folder}: {lacking[0]} is missing from the weights or not part of the model")
+    check_numbers(lm.state_dict(), folder)
     return lm
 
 
