@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError, reason
@@ -64,6 +65,23 @@ def fetch(name: str, hub_files: Sequence[str]) -> Path:
 
 def load_config(folder: Path) -> CodecConfig:
     return read_config(folder / "config.json")
+
+
+class Unfilled(TorchFunctionMode):
+    """Initial weights are not drawn: on the meta device that alone would import torch's compiler, for two seconds."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", "") == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Networks made within have shapes but neither memory nor weights, until `load_weights`."""
+    with torch.device("meta"), Unfilled():
+        yield
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class Codec:
         """
         folder = checkpoint.find_model(name)
         config = checkpoint.load_config(folder)
-        with torch.device("meta"):
+        with checkpoint.unfilled():
             model, vocoder = Autoencoder(config.autoencoder), Vocoder(config.vocoder)
         restore(model, config.quantization.get("model", []))
         restore(vocoder, config.quantization.get("vocoder", []))

@@ -19,6 +19,7 @@ from tadicodec.config import MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
 from tadicodec.errors import InputError, reason
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
+from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
 from tadicodec.tts.stable import shrink_gradient
 from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
@@ -51,6 +52,11 @@ class ArConfig:
             raise InputError("config: ar.codebook_size is a power of two")
         if self.deep_norm not in ("", *PRESETS):
             raise InputError(f"config: ar.deep_norm is one of {', '.join(PRESETS)}, or empty")
+
+    @property
+    def llama(self) -> LlamaShape | None:
+        """The shape of a plain Llama; None for everything else, which transformers computes."""
+        return None if self.deep_norm or self.float32_softmax else LlamaShape.of(self.transformers)
 
 
 def build_lm(config: ArConfig, vocabulary: int) -> Any:
@@ -89,12 +95,16 @@ def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
 
 class SpeechLM(nn.Module):
     """A model of our own layout: `lm` holds the blocks and the vectors of bytes, start and end; `codes` computes those
-    of codes from their bits. Input and output vectors are the same."""
+    of codes from their bits. Input and output vectors are the same.
 
-    def __init__(self, config: ArConfig) -> None:
+    inference: the blocks of a plain Llama are this package's own, so that transformers need not be imported.
+    """
+
+    def __init__(self, config: ArConfig, inference: bool = False) -> None:
         super().__init__()
         self.config, self.vocabulary = config, byte_vocabulary(config.codebook_size)
-        self.lm = build_lm(config, BYTE_VALUES + 2).base_model
+        shape = config.llama if inference else None
+        self.lm = build_lm(config, BYTE_VALUES + 2).base_model if shape is None else Llama(shape, BYTE_VALUES + 2)
         width = self.lm.get_input_embeddings().embedding_dim
         self.codes = CodeTable(config.codebook_size, width, config.code_features, VECTOR_STD)
         self.duration = Durations(BYTE_VALUES, config.duration_size)
@@ -112,14 +122,19 @@ class SpeechLM(nn.Module):
         table = self.table()
         vectors = shrink_gradient(F.embedding(ids, table), self.embedding_gradient)
         vectors = vectors.masked_fill(blank[..., None], 0.0)
-        given = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
-        hidden = self.lm(inputs_embeds=vectors, **given).last_hidden_state[spoken]
+        if isinstance(self.lm, Llama):
+            hidden = self.lm(vectors, positions, mask.bool())[spoken]
+        else:
+            given = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
+            hidden = self.lm(inputs_embeds=vectors, **given).last_hidden_state[spoken]
         speech = torch.cat([table[self.vocabulary.codes[0] :], table[self.vocabulary.ends[0]][None]])
         return F.linear(hidden, speech.to(hidden.dtype))
 
     @torch.no_grad()
     def expanded(self) -> Any:
-        """The same model with a plain table, as transformers generates with."""
+        """The same model with a plain table, with a `generate` as transformers' models have."""
+        if isinstance(self.lm, Llama):
+            return SpeakingLlama(self.lm, self.table()).eval()
         lm = build_lm(self.config, self.vocabulary.size)
         lm.base_model.load_state_dict(self.lm.state_dict() | {EMBEDDING: self.table()})
         lm.tie_weights()

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from tadicodec.checkpoint import check_fits, check_numbers, find_model, load_weights, replaced, save_model, to_dtype
+from tadicodec.checkpoint import (
+    check_fits,
+    check_numbers,
+    find_model,
+    load_weights,
+    replaced,
+    save_model,
+    to_dtype,
+    unfilled,
+)
 from tadicodec.errors import InputError
 from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
@@ -49,17 +58,17 @@ def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfi
     config = read_tts_config(folder / "config.json")
     if config.shape is None:
         return config, load_transformers(folder, dtype)
-    with torch.device("meta"):
-        check_fits(build_network(config), folder / "model.safetensors")  # before memory is taken for it
-    network = build_network(config)
+    with unfilled():
+        check_fits(build_network(config, inference=True), folder / "model.safetensors")  # before memory is taken for it
+    network = build_network(config, inference=True)
     load_weights(network, folder / "model.safetensors")
     return config, network.to(dtype).eval().requires_grad_(False)
 
 
-def build_network(config: TtsConfig) -> nn.Module:
-    """A network of our own layout or the published masked model's, with random weights."""
+def build_network(config: TtsConfig, inference: bool = False) -> nn.Module:
+    """A network of our own layout or the published masked model's, with random weights; inference: see SpeechLM."""
     if isinstance(config.shape, ArConfig):
-        return SpeechLM(config.shape)
+        return SpeechLM(config.shape, inference)
     return MaskedNetwork(config.shape)
 
 
