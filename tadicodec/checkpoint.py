@@ -24,6 +24,9 @@ from torch.overrides import TorchFunctionMode
 
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError, reason
+from tadicodec.integers.layout import restore
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.vocoder import Vocoder
 
 # Tables the published files carry although they follow from the configuration.
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
@@ -68,7 +71,7 @@ def load_config(folder: Path) -> CodecConfig:
 
 
 class Unfilled(TorchFunctionMode):
-    """Initial weights are not drawn: on the meta device that alone would import torch's compiler, for two seconds."""
+    """Initial weights are not drawn. (torch's meta device would do the same, and import its compiler for seconds.)"""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -79,9 +82,16 @@ class Unfilled(TorchFunctionMode):
 
 @contextmanager
 def unfilled() -> Iterator[None]:
-    """Networks made within have shapes but neither memory nor weights, until `load_weights`."""
-    with torch.device("meta"), Unfilled():
-        yield
+    """Networks made within have no weights yet; memory is theirs but not used before `load_weights`.
+
+    Raises:
+        InputError: sizes that this machine cannot even reserve memory for.
+    """
+    try:
+        with Unfilled():
+            yield
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise InputError(f"config: a model of these sizes cannot be built ({reason(error)})") from error
 
 
 @contextmanager
@@ -111,8 +121,8 @@ def recomputed(name: str) -> bool:
 
 
 def check_fits(module: nn.Module, path: Path) -> None:
-    """Make sure, without reading or building a tensor, that a safetensors file holds exactly the tensors of a network
-    (which may be on torch's meta device), and that they fit the memory of this machine.
+    """Make sure, without reading a tensor, that a safetensors file holds exactly the tensors of a network (which may be
+    `unfilled`), and that they fit the memory of this machine.
 
     Raises:
         InputError: a tensor is missing, left over, or of another shape; the message names the first.
@@ -151,15 +161,13 @@ def memory_bytes() -> int:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a network from one safetensors file, strictly; a network on torch's meta device gets its memory here.
+    """Fill a network from one safetensors file, strictly.
 
     Raises:
         InputError: a tensor is missing, left over, of another shape, or holds what is no number; the message names the
             first.
     """
     check_fits(module, path)
-    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
-        module.to_empty(device="cpu")
     own = module.state_dict()
     with opened(path) as file:
         # Weights may be stored in half precision; the network decides what it computes in.
@@ -173,6 +181,21 @@ def check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or infinite weights; the file is damaged, fetch it again")
+
+
+def load_networks(folder: Path, config: CodecConfig) -> tuple[Autoencoder, Vocoder]:
+    """The codec's network and its vocoder, filled from a model folder; layers stored as integers stay so.
+
+    Raises:
+        InputError: a file is missing or does not fit its configuration.
+    """
+    with unfilled():
+        model, vocoder = Autoencoder(config.autoencoder), Vocoder(config.vocoder)
+        restore(model, config.quantization.get("model", []))
+        restore(vocoder, config.quantization.get("vocoder", []))
+    load_weights(model, folder / "model.safetensors")
+    load_weights(vocoder, vocoder_file(folder))
+    return model, vocoder
 
 
 def vocoder_file(folder: Path) -> Path:
@@ -223,7 +246,7 @@ def save_model(
                 save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
                 (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
             (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
-            if tokenizer is not None:
+            if tokenizer is not None and tokenizer.is_dir():
                 weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
                 shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
     except OSError as error:
@@ -260,6 +283,8 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{folder}: holds {strange[0]}, which is no part of a model; choose another folder")
 
 
-def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Floating tensors in another precision (half for a smaller download)."""
+def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Floating tensors in another precision (half for a smaller download); None leaves them as they are."""
+    if dtype is None:
+        return tensors
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}

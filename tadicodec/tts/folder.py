@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from tadicodec.checkpoint import (
-    check_fits,
     check_numbers,
     find_model,
     load_weights,
@@ -59,8 +58,7 @@ def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfi
     if config.shape is None:
         return config, load_transformers(folder, dtype)
     with unfilled():
-        check_fits(build_network(config, inference=True), folder / "model.safetensors")  # before memory is taken for it
-    network = build_network(config, inference=True)
+        network = build_network(config, inference=True)
     load_weights(network, folder / "model.safetensors")
     return config, network.to(dtype).eval().requires_grad_(False)
 
