@@ -7,13 +7,12 @@ get the default, which is what the published code does.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
 
 T = TypeVar("T")
@@ -25,6 +24,9 @@ LOWEST_LEVEL = -60.0  # dB
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
 HIGHEST_TEMPERATURE = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
+# The largest sizes that are built: far above every model there is, far below what never ends or overflows.
+MOST_LAYERS, WIDEST, LARGEST_VOCABULARY, LONGEST_WINDOW, MOST_BINS = 512, 1 << 17, 1 << 21, 1 << 16, 1024
+MOST_STEPS, MOST_TEXT, LONGEST_PIECE, MOST_GUIDANCE = 10_000, 1 << 20, 3600, 100
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class MelConfig:
     mel_var: float = 8.14
 
     def __post_init__(self) -> None:
-        require_positive("preprocess", self, "sample_rate", "n_fft", "win_size", "hop_size", "num_mels", "mel_var")
+        require_positive("preprocess", self, "mel_var")
+        require_sizes("preprocess", self, LONGEST_WINDOW, "n_fft", "win_size", "sample_rate", "hop_size")
+        require_sizes("preprocess", self, MOST_BINS, "num_mels")
         if self.n_fft < self.win_size:
             raise InputError("config: preprocess needs n_fft >= win_size")
         if not 0 <= self.fmin < self.fmax:
@@ -74,14 +78,15 @@ class AutoencoderConfig:
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
 
     def __post_init__(self) -> None:
-        sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
-        require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
-        if min(self.prior_layers, self.voice_size, self.transcriber_layers) < 0:
-            raise InputError("config: prior_layers, voice_size and transcriber_layers are 0 or more")
+        layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")
+        require_sizes("tadicodec", self, MOST_LAYERS, *layers)
+        require_sizes("tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", least=0)
+        require_sizes("tadicodec", self, WIDEST, "hidden_size", "num_heads", "patch_size")
+        require_sizes("tadicodec", self, WIDEST, "voice_size", "intermediate_size", least=0)
+        require_sizes("tadicodec", self, LARGEST_VOCABULARY, "text_vocab_size")
+        require_sizes("tadicodec", self, MOST_BINS, "mel_dim")
         if self.voice_size and not self.prior_layers:
             raise InputError("config: voice_size tells a prior about the voice; give prior_layers, too")
-        if self.intermediate_size < 0:
-            raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
             raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
         if not 1 <= self.vq_emb_dim <= WIDEST_CODE:
@@ -124,7 +129,10 @@ class VocoderConfig:
     padding: str = "same"
 
     def __post_init__(self) -> None:
-        require_positive("vocos", self, "input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop_size")
+        require_sizes("vocos", self, WIDEST, "dim", "intermediate_dim")
+        require_sizes("vocos", self, MOST_LAYERS, "num_layers")
+        require_sizes("vocos", self, MOST_BINS, "input_channels")
+        require_sizes("vocos", self, LONGEST_WINDOW, "n_fft", "hop_size")
         if self.padding != "same":
             raise InputError(f"config: vocos padding {self.padding!r} is not supported, only 'same'")
 
@@ -154,9 +162,9 @@ class SolverConfig:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        require_positive("inference", self, "steps")
-        if not 0 <= self.guidance < math.inf:
-            raise InputError(f"config: inference guidance is 0 or more, not {self.guidance}")
+        require_sizes("inference", self, MOST_STEPS, "steps")
+        if not 0 <= self.guidance <= MOST_GUIDANCE:
+            raise InputError(f"config: inference guidance is 0 to {MOST_GUIDANCE}, not {self.guidance}")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
         if not 0 <= self.temperature <= HIGHEST_TEMPERATURE:
@@ -190,7 +198,9 @@ class InferenceConfig:
     level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
 
     def __post_init__(self) -> None:
-        require_positive("inference", self, "max_text_tokens", "piece_seconds")
+        require_sizes("inference", self, MOST_TEXT, "max_text_tokens")
+        if not 0 < self.piece_seconds <= LONGEST_PIECE:
+            raise InputError(f"config: inference piece_seconds must be positive and at most {LONGEST_PIECE}")
         if not LOWEST_LEVEL <= self.level <= 0:
             raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
 
@@ -271,6 +281,15 @@ def require_positive(section: str, config: object, *names: str) -> None:
             raise InputError(f"config: {section} {name} must be positive, not {getattr(config, name)}")
 
 
+def require_sizes(section: str, config: object, most: int, *names: str, least: int = 1) -> None:
+    """Raises InputError naming the first of these fields that is not a whole number from `least` to `most`."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or not least <= value <= most:
+            wanted = "positive" if least == 1 else f"{least} or more"
+            raise InputError(f"config: {section} {name} must be {wanted} and at most {most}, not {value}")
+
+
 def build(kind: type[T], values: dict[str, Any]) -> T:
     """A dataclass from the keys of `values` that it knows, each checked against its default's type.
 
@@ -301,20 +320,10 @@ def number(value: int | str) -> float | int | str:
         return value
 
 
-COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
-
-
 def read_config(path: Path) -> CodecConfig:
     """Read a config.json that may carry // comments, as the published ones do.
 
     Raises:
         InputError: missing, not UTF-8, not JSON, or not a configuration this package supports.
     """
-    try:
-        text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise InputError(f"{path}: not valid JSON: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
-    return CodecConfig.from_dict(document)
+    return CodecConfig.from_dict(read_config_file(path))
