@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from plain_path import decode as plain_decode
 from torch import Tensor
 
 from tadicodec.model import flow
@@ -13,7 +14,6 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.flow import SolverConfig
 from tadicodec.model.fused import fuse, fused, unfuse
 from tests.conftest import tiny_config
-from tools.plain_path import decode as plain_decode
 
 GUIDED = SolverConfig(4, 2.0)
 
