@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import tarfile
 from pathlib import Path
 
+import corpus_check
+import corpus_manifest
+import corpus_plan
+import corpus_studio
+import corpus_verses
+import make_corpus
 import numpy as np
 import pytest
-
-soundfile = pytest.importorskip("soundfile")
-TOOLS = Path(__file__).parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import corpus_check  # noqa: E402
-import corpus_manifest  # noqa: E402
-import corpus_plan  # noqa: E402
-import corpus_studio  # noqa: E402
-import corpus_verses  # noqa: E402
-import make_corpus  # noqa: E402
+import soundfile
 
 HOURS = {"hibari": 0.2, "kokoro": 0.3, "mix": 0.1}
 
