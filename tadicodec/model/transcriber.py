@@ -20,6 +20,7 @@ class Transcriber(nn.Module):
         self.head_size = block.hidden_size // block.num_heads
         self.layers = nn.ModuleList(Block(block) for _ in range(layers))
         self.out = nn.Linear(block.hidden_size, CHARACTERS + 1)
+        nn.init.zeros_(self.out.weight)  # until it knows how often letters come it has nothing to tell the encoder
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Encoder states [B, S, H], lengths [B] of them -> logits [B, S, 29]."""
