@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import time
@@ -17,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from tadicodec.config import require_range
 from tadicodec.data.batches import BatchConfig, batches_from, epoch_batches
 from tadicodec.train.board import Board
 from tadicodec.train.schedules import OptimConfig, learning_rate
@@ -37,6 +39,11 @@ class LoopConfig:
     save_minutes: float = 5.0
     max_minutes: float = 0.0  # stop (with a checkpoint) after this long; 0: never
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        require_range("loop", self, 1, math.inf, "steps", "log_every", "valid_every", "valid_batches")
+        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes")
+        require_range("loop", self, 0, 1, "ema")
 
 
 @dataclass(frozen=True)
