@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from tadicodec.config import CODE_BITS
 from tadicodec.errors import shown
 
-CODE_BITS = 14
 PATIENCE = 2.0  # seconds
 
 

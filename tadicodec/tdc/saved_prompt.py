@@ -9,12 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tadicodec.config import CODE_BITS
 from tadicodec.errors import InputError, reason
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt
 
 FRAMES_PER_TOKEN = 8
-CODES = 1 << 14
+CODES = 1 << CODE_BITS
 LONGEST = 64 << 20  # bytes; 30 s are 0.8 MB
 MOST_BINS = 1024  # of a mel
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.config import MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
+from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
 from tadicodec.errors import InputError, reason
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
@@ -34,7 +34,7 @@ class ArConfig:
     """A model of our own layout, built from scratch."""
 
     transformers: dict[str, Any] = field(default_factory=dict)  # the configuration of a causal LM, with its model_type
-    codebook_size: int = 16384
+    codebook_size: int = 2**CODE_BITS
     code_features: int = 512  # width of the code vectors' network
     duration_size: int = 96  # width of the network that says how long text takes
     deep_norm: str = ""  # "glm" or "deepnet": post-norm blocks that many layers do not make diverge; "": pre-norm

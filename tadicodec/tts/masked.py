@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tadicodec.config import LARGEST_VOCABULARY, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
+from tadicodec.config import (
+    CODE_BITS,
+    LARGEST_VOCABULARY,
+    MOST_LAYERS,
+    WIDEST,
+    WIDEST_CODE,
+    require_sizes,
+)
 from tadicodec.errors import InputError
 from tadicodec.model.decoder import time_embedding
 from tadicodec.model.lengths import valid
@@ -28,7 +35,7 @@ class MaskedConfig:
     num_layers: int = 16
     num_heads: int = 16
     intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
-    cond_codebook_size: int = 16384
+    cond_codebook_size: int = 2**CODE_BITS
     phone_vocab_size: int = 32100  # text tokens; the published name
     code_features: int = 0  # ours; width of the code vectors' network, 0: one free vector a code, as published
     text_layers: int = 0  # ours; blocks that read the text before it is laid on the codes, 0: text stands before them
