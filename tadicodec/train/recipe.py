@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from torch import nn
 
 from tadicodec.config import CodecConfig, MelConfig, build, require_range
 from tadicodec.data.batches import BatchConfig
-from tadicodec.errors import InputError
+from tadicodec.document import parse_yaml, read_yaml
+from tadicodec.errors import InputError, reason
 from tadicodec.train.loop import Data, LoopConfig, Trainer
 from tadicodec.train.schedules import OptimConfig
 from tadicodec.train.state import TrainState
@@ -201,7 +201,7 @@ def initialise(task: Task, name: str) -> None:
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
     except RuntimeError as error:
-        raise InputError(f"init: {name} does not fit the model: {str(error).splitlines()[-1]}") from error
+        raise InputError(f"init: {name} does not fit the model: {reason(error)}") from error
     if missing:
         raise InputError(f"init: {name} does not fit the model: it lacks {missing[0]}")
 
@@ -224,10 +224,7 @@ def start_from_model(network: nn.Module, name: str | None) -> None:
 def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such recipe; see recipes/ for the ones that come with the project")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a recipe (a mapping with the keys {', '.join(SECTIONS)})")
     for override in overrides:
@@ -267,9 +264,9 @@ def override_key(document: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise InputError(f"{override!r}: {key!r} is not a section")
     try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{override!r}: the value is not valid YAML") from error
+        place[last] = parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"{override!r}: the value is not valid YAML ({error})") from error
 
 
 def checked(kind: type, values: dict[str, Any], section: str) -> Any:
