@@ -112,5 +112,5 @@ def test_vocoder(refused, override: str, reason: str) -> None:
 
 
 def test_keys_that_are_not_text(refused) -> None:
-    assert "no '5'" in refused("codec", loop={5: 1, "steps": 2})
+    assert "5 stands where a name belongs" in refused("codec", loop={5: 1, "steps": 2})
     assert "unknown section '5'" in refused("codec", **{"5": {}})
