@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from tadicodec.config import require_range
 from tadicodec.data.batches import BatchConfig, batches_from, epoch_batches
 from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
@@ -39,6 +41,11 @@ class LoopConfig:
     save_minutes: float = 5.0
     max_minutes: float = 0.0  # stop (with a checkpoint) after this long; 0: never
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        require_range("loop", self, 1, math.inf, "steps", "log_every", "valid_every", "valid_batches")
+        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes")
+        require_range("loop", self, 0, 1, "ema")
 
 
 @dataclass(frozen=True)

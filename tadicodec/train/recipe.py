@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from tadicodec.config import CodecConfig, MelConfig, build
+from tadicodec.config import CodecConfig, MelConfig, build, require_range
 from tadicodec.data.batches import BatchConfig
 from tadicodec.document import parse_yaml, read_yaml
 from tadicodec.errors import InputError, reason
@@ -26,21 +27,6 @@ Assembled = tuple[Task, Data, Mapping[str, Data]]  # with the validation splits 
 
 SECTIONS = ("task", "out", "data", "model", "objective", "optim", "loop", "init")
 PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss scale in every checkpoint
-LEAST = {
-    "loop": {"steps": 1, "seed": 0, "ema": 0, "log_every": 1, "valid_every": 1, "valid_batches": 1}
-    | {"save_minutes": 0, "max_minutes": 0},
-    "optim": {"lr": 0, "beta1": 0, "beta2": 0, "weight_decay": 0, "clip": 0, "warmup": 0, "decay": 0},
-    "data": {"frames": 1, "min_frames": 1, "max_frames": 1, "crop_frames": 1},
-    "objective": {"entropy_weight": 0, "ctc_weight": 0, "transcript_weight": 0, "prompt_min": 0}
-    | {"prior_weight": 0, "hear_weight": 0, "speaker_weight": 0, "voice_weight": 0}
-    | {"mel_weight": 0, "short_weight": 0, "adversarial_weight": 0, "matching_weight": 0},
-}
-SHARES = (  # 0 to 1
-    *("ema", "decay", "prompt_probability", "prompt_max"),
-    *("token_drop", "text_drop", "both_drop", "prompt_degrade", "damage", "voices", "bare_text"),
-)
-BELOW_ONE = ("beta1", "beta2")  # 1 would divide by zero
-ABOVE_ZERO = ("clip",)  # 0 would stand still
 
 
 @dataclass(frozen=True)
@@ -56,6 +42,10 @@ class DataConfig:
     damage: float = 0.0  # codec: probability that the encoder hears a training clip damaged (data/damage.py)
     voices: float = 0.0  # codec: probability that a training clip is played faster and higher or slower and lower
     shares: dict[str, float] = field(default_factory=dict)  # codec: of the time, by source (data/balance.py)
+
+    def __post_init__(self) -> None:
+        require_range("data", self, 1, math.inf, "frames", "min_frames", "max_frames", "crop_frames")
+        require_range("data", self, 0, 1, "bare_text", "damage", "voices")
 
 
 def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) -> TrainState:
@@ -285,18 +275,4 @@ def checked(kind: type, values: dict[str, Any], section: str) -> Any:
     if unknown:
         known = ", ".join(kind.__dataclass_fields__)
         raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {known}")
-    config = build(kind, values)
-    for name in kind.__dataclass_fields__:
-        check_range(section, name, getattr(config, name))
-    return config
-
-
-def check_range(section: str, name: str, value: Any) -> None:
-    """Raises InputError for a number that no run can use."""
-    least = LEAST.get(section, {}).get(name)
-    if least is not None and value < least:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be at least {least}")
-    if name in ABOVE_ZERO and value <= 0:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be above 0")
-    if name in SHARES and not 0 <= value <= 1 or name in BELOW_ONE and value >= 1:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be between 0 and 1")
+    return build(kind, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.checkpoint import to_dtype
-from tadicodec.config import MelConfig, VocoderConfig
+from tadicodec.config import MelConfig, VocoderConfig, require_range
 from tadicodec.errors import InputError
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.outputs import write_bytes
@@ -38,6 +39,8 @@ class VocoderObjective(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        weights = ("mel_weight", "short_weight", "adversarial_weight", "matching_weight")
+        require_range("objective", self, 0, math.inf, *weights)
         if not (0 <= self.noise_share <= 1 and 0 <= self.smooth_share <= 1):
             raise InputError("objective: noise_share and smooth_share are shares, 0 to 1")
         if self.adversarial_frames < 0 or self.adversarial_start < 0 or self.noise_level < 0:
