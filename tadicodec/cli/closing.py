@@ -64,6 +64,15 @@ class Tally:
 
 def report(message: str) -> None:
     """One line on stderr, whatever the message holds."""
+    say("error", message)
+
+
+def warn(message: str) -> None:
+    """The same for what could be used, but not all of it."""
+    say("warning", message)
+
+
+def say(kind: str, message: str) -> None:
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
 
-    tqdm.write(f"tadicodec: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    tqdm.write(f"tadicodec: {kind}: {' '.join(message.splitlines())}", file=sys.stderr)

@@ -96,7 +96,7 @@ def describe_audio(path: Path) -> dict[str, Any]:
         "channels": info.channels,
         "samples": info.samples,
         "seconds": round(info.seconds, 4),
-    }
+    } | ({"notes": list(info.notes)} if info.notes else {})
 
 
 def shown(value: Any) -> str:

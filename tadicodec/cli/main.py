@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
-from tadicodec.cli.closing import report
-from tadicodec.errors import InputError
+from tadicodec.cli.closing import report, warn
+from tadicodec.errors import InputError, InputWarning
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
@@ -26,6 +27,7 @@ COMMANDS = {
     "train": (train, "train what a recipe describes"),
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
 }
+SHOW = warnings.showwarning
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
 
 
@@ -41,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may not fit the terminal's encoding
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            warnings.simplefilter("default", InputWarning)
+            code = run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:  # closed (`>&-`): nothing to print to, and print() knows
             sys.stdout.flush()
         return code
@@ -73,6 +78,14 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.command is None:
         parser.error(f"a command is missing (one of {', '.join(COMMANDS)})")
     return COMMANDS[parsed.command][0].run(parsed)
+
+
+def show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Ours as a line like those of mistakes; those of other libraries as Python shows them."""
+    if issubclass(category, InputWarning):
+        warn(str(message))
+    else:
+        SHOW(message, category, *place, **options)
 
 
 def build_parser() -> Parser:
