@@ -14,9 +14,9 @@ ALLOWED = {
     "text": {"text"} | FOUNDATION,
     "model": {"model"} | FOUNDATION,
     "data": {"data", "audio", "text", "model", "codec", "checkpoint", "tts", "pipeline"} | FOUNDATION,
-    "train": {"train", "data", "audio", "text", "model", "codec", "checkpoint", "tts"} | FOUNDATION,
+    "train": {"train", "data", "audio", "text", "model", "codec", "checkpoint", "tts", "plots"} | FOUNDATION,
 }
-OPTIONAL = {"torchaudio", "encodec", "librosa", "jiwer", "tensorboard", "pyarrow"}
+OPTIONAL = {"av", "matplotlib", "torchaudio", "encodec", "librosa", "jiwer", "tensorboard", "pyarrow"}
 TRAINING_ONLY = {"torch", "numpy", "safetensors", "accelerate", "yaml", "tqdm", "tadicodec"}
 
 

@@ -1,9 +1,10 @@
-"""Where a run's numbers and pictures go: log.jsonl, TensorBoard (when installed) and the progress bar."""
+"""Where a run's numbers and pictures go: log.jsonl, curves.png and TensorBoard (when installed), the progress bar."""
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,7 +15,7 @@ class Board:
     def __init__(self, out: Path, steps: int, step: int, *, main: bool, bar: bool) -> None:
         from tqdm import tqdm
 
-        self.main, self.writer, self.log = main, None, None
+        self.main, self.out, self.writer, self.log = main, out, None, None
         self.bar = tqdm(total=steps, initial=step, unit="step", disable=not (main and bar))
         self.began = time.time()
         if main:
@@ -28,6 +29,7 @@ class Board:
     def __exit__(self, *_: Any) -> None:
         self.bar.close()
         if self.log is not None:
+            self.curves()
             self.log.close()
         if self.writer is not None:
             self.writer.close()
@@ -47,6 +49,16 @@ class Board:
         if self.writer is not None:
             for name, value in numbers.items():
                 self.writer.add_scalar(f"{kind}/{name}", value, step)
+        if kind == "valid":
+            self.curves()
+
+    def curves(self) -> None:
+        """Draw the log so far beside it, if matplotlib is installed; no picture is worth a run."""
+        from tadicodec.errors import InputError
+        from tadicodec.plots import draw_curves, png
+
+        with suppress(InputError, OSError):
+            (self.out / "curves.png").write_bytes(png(draw_curves(self.out / "log.jsonl")))
 
     def images(self, pictures: dict[str, Tensor], step: int) -> None:
         """Mels [bins, frames], low frequencies at the bottom."""
