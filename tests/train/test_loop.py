@@ -116,7 +116,7 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     assert any(row["kind"] == "valid" for row in rows)
     assert Codec.from_pretrained(tmp_path / "model").name == "tiny"
     assert len(checkpoints(tmp_path / "checkpoints")) <= 2
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert list((tmp_path / "tensorboard").iterdir()) and (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_a_part_keeps_the_rest(recipe: Path, tmp_path: Path) -> None:
