@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tadicodec.errors import reason
+
 CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,loas,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
     "mp3,mpeg,mpegts,mpegvideo,ogg,rm,spx,tta,voc,w64,wav,wv"
@@ -152,11 +154,6 @@ class Converter:
 
 def samples_of(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(frame.to_ndarray().T)
-
-
-def reason(error: Exception) -> str:
-    """One line of what ffmpeg says."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0].rstrip(".")
 
 
 class ProgramSound:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.config import AutoencoderConfig
+from tadicodec.config import AutoencoderConfig, SolverConfig
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, Aligner, forced_alignment
 from tadicodec.model.decoder import Decoder
@@ -44,11 +44,11 @@ class Autoencoder(nn.Module):
         return self.project(self.encoder(mel, lengths), lengths)
 
     def project(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encoder states [B, F, H] -> unit latents [B, F // 8, 14]."""
+        """Encoder states [B, S, H], lengths [B] frames (None: all of them) -> unit latents [B, F // 8, 14]."""
+        joined, factor = self.config.frames_per_state, self.config.down_sample_factor
         if lengths is None:
-            lengths = torch.full((hidden.shape[0],), hidden.shape[1], device=hidden.device)
-        factor = self.config.down_sample_factor
-        pooled = interpolate(hidden, lengths, lengths // factor, hidden.shape[1] // factor)
+            lengths = torch.full((hidden.shape[0],), hidden.shape[1] * joined, device=hidden.device)
+        pooled = interpolate(hidden, self.config.states(lengths), lengths // factor, hidden.shape[1] * joined // factor)
         return F.normalize(self.vq_in_linear(pooled).float(), dim=-1)
 
     def encode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -63,7 +63,8 @@ class Autoencoder(nn.Module):
         full = torch.full((mel.shape[0],), mel.shape[1], device=mel.device) if lengths is None else lengths
         hidden = self.encoder(mel, lengths)
         codes = quantizer.to_codes(self.project(hidden, lengths))
-        letters = best_path(self.transcriber(hidden, lengths), full)
+        states = self.config.states(full)
+        letters = best_path(self.transcriber(hidden, None if lengths is None else states), states)
         return codes * valid(full // self.config.down_sample_factor, codes.shape[1]), letters
 
     # decode ---------------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ class Autoencoder(nn.Module):
         self,
         codes: Tensor,
         noise: Tensor,
-        solver: flow.SolverConfig,
+        solver: SolverConfig,
         *,
         lengths: Tensor | None = None,
         text_ids: Tensor | None = None,
@@ -109,7 +110,7 @@ class Autoencoder(nn.Module):
         branches = [self.decoder.prepare(condition, **reading, **given)]
         if solver.guided:
             branches.append(self.decoder.prepare(torch.zeros_like(condition), **given))
-        field = Field(self.decoder, branches, solver.times, self.run)
+        field = Field(self.decoder, branches, flow.evaluation_times(solver), self.run)
         return flow.solve(field, noise, solver, prompt=prompt, lengths=frames, prompt_lengths=prompt_lengths)
 
     def reading(

@@ -1,6 +1,6 @@
 """Decoding as the published code does it: float32, step by step, two passes, mask given, nothing kept between steps.
 
-What the package's own path is compared with, in the tests for equality and in bench.py for speed.
+What the package's own path is compared with, in the tests for equality and in stages.py for speed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from tadicodec.config import SolverConfig
 from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.model.flow import SolverConfig, guide
+from tadicodec.model.flow import guide
 from tadicodec.model.transformer import Block
 from tadicodec.model.vocoder import Vocoder
 

@@ -1,13 +1,13 @@
 """Seconds, real-time factor and peak memory of each stage, and how many times faster than the published code's way.
 
-    python tools/bench.py --out bench                       # the bundled model
-    python tools/bench.py --full --out bench-full           # the published full size, random weights
-    python tools/bench.py --model FOLDER --dtype bfloat16 --device cuda --compile --out bench-gpu
+    python tools/bench/stages.py --out bench                       # the bundled model
+    python tools/bench/stages.py --full --out bench-full           # the published full size, random weights
+    python tools/bench/stages.py --model FOLDER --dtype bfloat16 --device cuda --compile --out bench-gpu
 
 Stages are encode, decode, vocoder, both ends together, the first sound of a stream, and the bundled speech language
 models (AR, masked) without the codec. Writes bench.json, bench.md (table) and bench.svg (plot). Every ratio is of two
 times of this one run; the plain path is float32, step by step, two passes, a mask given, nothing kept between steps
-(tools/plain_path.py). Runs each case once to warm up (compiling is never timed) and reports the median of the others.
+(plain_path.py). Runs each case once to warm up (compiling is never timed) and reports the median of the others.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bench_report import Row, plot, table  # noqa: E402
+from stage_report import Row, plot, table
 
 if TYPE_CHECKING:
     import torch
@@ -74,14 +72,14 @@ def encode_plain(case: Case) -> Callable[[], object]:
 
 def decode(case: Case) -> Callable[[], object]:
     """Codes, text and prompt to mel."""
-    given, solver = decoder_inputs(case), case.codec.solver(case.steps, case.guidance)
+    given, solver = decoder_inputs(case), case.codec.limits.solver(case.steps, case.guidance)
     return lambda: case.codec.model.decode(solver=solver, **given).cpu()
 
 
 def decode_plain(case: Case) -> Callable[[], object]:
     import plain_path
 
-    given, solver = decoder_inputs(case), case.codec.solver(case.steps, case.guidance)
+    given, solver = decoder_inputs(case), case.codec.limits.solver(case.steps, case.guidance)
     solver = replace(solver, method="euler", sway=0.0, guidance_from=0.0, guidance_to=1.0)
     return lambda: plain_path.decode(case.codec.model, solver=solver, **given).cpu()
 
@@ -116,13 +114,14 @@ def first_sound(case: Case) -> Callable[[], object]:
     """The first wave of a stream once 1.44 s of codes are there, beside which their 1.44 s count too."""
     import torch
 
-    from tadicodec.pipeline.streaming import Utterance
+    from tadicodec.pipeline.streaming import Utterance, open_stream
 
     tokens = case.frames // 8
     codes = torch.arange(min(9, tokens)) % case.codec.config.autoencoder.codebook_size
 
     def run() -> object:
-        stream = case.codec.receive(Utterance(tokens, tokens * 3840, None, None), case.steps, case.guidance)
+        solver = case.codec.limits.solver(case.steps, case.guidance)
+        stream = open_stream(case.codec.renderer, Utterance(tokens, tokens * 3840, None, None), solver)
         return next(stream.feed(codes))
 
     return run
@@ -261,8 +260,8 @@ def measure(codec: Codec, args: argparse.Namespace) -> list[Row]:
     """Every stage at every length and batch; the plain path at batch 1 unless told otherwise."""
     from tadicodec.errors import InputError
 
-    steps = args.steps or codec.config.inference.steps
-    guidance = codec.config.inference.guidance if args.guidance is None else args.guidance
+    steps = args.steps or codec.config.inference.solver.steps
+    guidance = codec.config.inference.solver.guidance if args.guidance is None else args.guidance
     rows = []
     for name in args.stages:
         own, plain = STAGES[name]
@@ -287,7 +286,9 @@ def circumstances(codec: Codec, args: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on."""
     import torch
 
-    solver = codec.solver(args.steps, args.guidance)
+    from tadicodec.model.flow import count_evaluations
+
+    solver = codec.limits.solver(args.steps, args.guidance)
     device = torch.cuda.get_device_name(codec.device) if codec.device.type == "cuda" else processor()
     return {
         "model": codec.name,
@@ -298,7 +299,7 @@ def circumstances(codec: Codec, args: argparse.Namespace) -> dict[str, object]:
         "dtype": str(codec.dtype).removeprefix("torch."),
         "compiled": args.compile or "no",
         "solver": asdict(solver),
-        "network passes a decode": solver.evaluations,
+        "network passes a decode": count_evaluations(solver),
         "prompt_seconds": args.prompt_seconds,
         "mel error against float32": mel_error(codec, args),
     }
@@ -309,7 +310,9 @@ def mel_error(codec: Codec, args: argparse.Namespace) -> float:
     import plain_path
     import torch
 
-    solver = replace(codec.solver(args.steps, args.guidance), method="euler", sway=0.0, guidance_from=0, guidance_to=1)
+    solver = replace(
+        codec.limits.solver(args.steps, args.guidance), method="euler", sway=0.0, guidance_from=0, guidance_to=1
+    )
     given = decoder_inputs(Case(codec, 3.0, 1, solver.steps, solver.guidance, args.prompt_seconds))
     held = int(given["prompt_lengths"][0])
     with torch.inference_mode():
@@ -351,7 +354,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         codec = load(args)
     except InputError as error:
-        print(f"bench: error: {error}", file=sys.stderr)
+        print(f"stages: error: {error}", file=sys.stderr)
         return 2
     about = circumstances(codec, args)
     rows = measure(codec, args)
