@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.cli import options
+from tadicodec.cli.closing import say
 from tadicodec.errors import InputError
 
 
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     document = describe(args)
     if args.json:
-        print(json.dumps(document))
+        say(json.dumps(document))
     else:
-        print("\n".join(f"{name}: {shown(value)}" for name, value in document.items()))
+        say("\n".join(f"{name}: {shown(value)}" for name, value in document.items()))
     return 0
 
 

@@ -55,7 +55,7 @@ class WordSearch:
     @torch.inference_mode()
     def run(self) -> list[float]:
         """Sets the script's starts; the ends, both in tokens."""
-        place, longest = 0, self.codec.piece_tokens()
+        place, longest = 0, self.codec.limits.piece_tokens
         while True:
             left = len(self.codes) - place
             taken = left if left <= longest else longest
