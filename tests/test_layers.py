@@ -15,7 +15,7 @@ FLOORS = (
     ("document", "outputs", "pretrained"),
     ("config",),
     ("audio", "text", "model", "integers"),
-    ("speech", "checkpoint"),
+    ("speech", "checkpoint", "plots"),
     ("tdc", "pipeline"),
     ("codec",),
     ("tts",),
@@ -24,11 +24,12 @@ FLOORS = (
     ("quant", "eval.judges", "eval.systems"),
     ("eval",),
     ("eval.report",),
+    ("serve", "demo"),
     ("cli",),
     ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-OPTIONAL = {"torchaudio", "encodec", "librosa", "jiwer", "tensorboard", "pyarrow"}
+OPTIONAL = {"av", "matplotlib", "torchaudio", "encodec", "librosa", "jiwer", "tensorboard", "pyarrow"}
 TRAINING_ONLY = {"torch", "numpy", "safetensors", "accelerate", "yaml", "tqdm", "tadicodec"}
 
 

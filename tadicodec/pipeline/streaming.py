@@ -155,14 +155,14 @@ class MelStream:
         self.script.begin(indices, [self.place + times[letter] for letter in first])
 
 
-def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor) -> list[float]:
+def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor, *, whole: bool = False) -> list[float]:
     """Tokens after the first `skip` of codes [T] at which each of text_ids [L] begins; infinity for what comes after
-    them."""
+    them, unless the whole text is said in them."""
     device = model.vq_in_linear.bias.device
     logits = model.aligner(quantizer.from_codes(codes[None].to(device), model.config.vq_emb_dim))
     logits = logits[:, skip * STEPS_PER_TOKEN :]
     steps, letters = torch.tensor([logits.shape[1]], device=device), torch.tensor([len(text_ids)], device=device)
-    times = forced_alignment(logits, steps, text_ids[None].to(device), letters, whole=False)[0].cpu()
+    times = forced_alignment(logits, steps, text_ids[None].to(device), letters, whole=whole)[0].cpu()
     return torch.where(times < logits.shape[1], times / STEPS_PER_TOKEN, torch.inf).tolist()
 
 

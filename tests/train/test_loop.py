@@ -124,7 +124,7 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     assert len({tuple(values) for values in heard.values()}) == len(kinds)
     assert Codec.from_pretrained(tmp_path / "model").name == "tiny"
     assert len(checkpoints(tmp_path / "checkpoints")) <= 2
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert list((tmp_path / "tensorboard").iterdir()) and (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_a_part_keeps_the_rest(recipe: Path, tmp_path: Path) -> None:
