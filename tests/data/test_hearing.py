@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tadicodec.data.prepare import prepare_features
 
 from tadicodec.config import MelConfig
 from tadicodec.data.collate import Collator
