@@ -21,7 +21,7 @@ from tadicodec.train.task import Task
 
 if TYPE_CHECKING:
     from tadicodec.text.tokens import TextTokenizer
-    from tadicodec.train.codec_task import CodecObjective
+    from tadicodec.train.codec_objective import CodecObjective
 
 Assembled = tuple[Task, Data, Mapping[str, Data]]  # with the validation splits by the name they are logged under
 
@@ -97,7 +97,8 @@ def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
 
 def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
     from tadicodec.text.tokens import load_tokenizer
-    from tadicodec.train.codec_task import CodecObjective, CodecTask
+    from tadicodec.train.codec_objective import CodecObjective
+    from tadicodec.train.codec_task import CodecTask
 
     config = CodecConfig.from_dict(document["model"])
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
@@ -208,7 +209,7 @@ def initialise(task: Task, name: str) -> None:
 
 def start_from_model(network: nn.Module, name: str | None) -> None:
     from tadicodec.checkpoint import find_model, load_weights, vocoder_file
-    from tadicodec.train.codec_task import CodecNetwork
+    from tadicodec.train.codec_network import CodecNetwork
 
     if hasattr(network, "network"):  # a speech language model: the learner holds it as it is saved
         if name is None:
