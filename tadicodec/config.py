@@ -7,23 +7,26 @@ get the default, which is what the published code does.
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
 
 T = TypeVar("T")
 
 SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
+CODE_BITS = 14  # a code takes in .tdc files, and in models that do not say otherwise
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
 LOWEST_LEVEL = -60.0  # dB
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
-HOTTEST = 2.0
+HIGHEST_TEMPERATURE = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
+# The largest sizes that are built: far above every model there is, far below what never ends or overflows.
+MOST_LAYERS, WIDEST, LARGEST_VOCABULARY, LONGEST_WINDOW, MOST_BINS = 512, 1 << 17, 1 << 21, 1 << 16, 1024
+MOST_STEPS, MOST_TEXT, LONGEST_PIECE, MOST_GUIDANCE = 10_000, 1 << 20, 3600, 100
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class MelConfig:
     mel_var: float = 8.14
 
     def __post_init__(self) -> None:
-        require_positive("preprocess", self, "sample_rate", "n_fft", "win_size", "hop_size", "num_mels", "mel_var")
+        require_positive("preprocess", self, "mel_var")
+        require_sizes("preprocess", self, LONGEST_WINDOW, "n_fft", "win_size", "sample_rate", "hop_size")
+        require_sizes("preprocess", self, MOST_BINS, "num_mels")
         if self.n_fft < self.win_size:
             raise InputError("config: preprocess needs n_fft >= win_size")
         if not 0 <= self.fmin < self.fmax:
@@ -59,7 +64,7 @@ class AutoencoderConfig:
     num_heads: int = 16
     intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
     down_sample_factor: int = 8
-    vq_emb_dim: int = 14
+    vq_emb_dim: int = CODE_BITS
     vq_type: str = "bsq"
     use_text_cond: bool = True
     text_vocab_size: int = 32100
@@ -73,14 +78,15 @@ class AutoencoderConfig:
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
 
     def __post_init__(self) -> None:
-        sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
-        require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
-        if min(self.prior_layers, self.voice_size, self.transcriber_layers) < 0:
-            raise InputError("config: prior_layers, voice_size and transcriber_layers are 0 or more")
+        layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")
+        require_sizes("tadicodec", self, MOST_LAYERS, *layers)
+        require_sizes("tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", least=0)
+        require_sizes("tadicodec", self, WIDEST, "hidden_size", "num_heads", "patch_size")
+        require_sizes("tadicodec", self, WIDEST, "voice_size", "intermediate_size", least=0)
+        require_sizes("tadicodec", self, LARGEST_VOCABULARY, "text_vocab_size")
+        require_sizes("tadicodec", self, MOST_BINS, "mel_dim")
         if self.voice_size and not self.prior_layers:
             raise InputError("config: voice_size tells a prior about the voice; give prior_layers, too")
-        if self.intermediate_size < 0:
-            raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
             raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
         if not 1 <= self.vq_emb_dim <= WIDEST_CODE:
@@ -123,41 +129,90 @@ class VocoderConfig:
     padding: str = "same"
 
     def __post_init__(self) -> None:
-        require_positive("vocos", self, "input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop_size")
+        require_sizes("vocos", self, WIDEST, "dim", "intermediate_dim")
+        require_sizes("vocos", self, MOST_LAYERS, "num_layers")
+        require_sizes("vocos", self, MOST_BINS, "input_channels")
+        require_sizes("vocos", self, LONGEST_WINDOW, "n_fft", "hop_size")
         if self.padding != "same":
             raise InputError(f"config: vocos padding {self.padding!r} is not supported, only 'same'")
 
 
 @dataclass(frozen=True)
-class InferenceConfig:
-    """What `decode` does when not told otherwise."""
+class SolverConfig:
+    """How the path from noise to mel is walked; the defaults are the published code's.
+
+    steps: intervals of the path (`model.flow.count_evaluations` says how often the network then runs)
+    guidance: 1 is the conditional model alone, 0 too (as published)
+    rescale: share of the std-matched result
+    method: "euler" takes the velocity in the middle of an interval, from the state at its start (as published);
+        "midpoint" and "heun" are the second-order methods of those names, two evaluations a step; "ab2" is
+        Adams-Bashforth, second order for one evaluation a step by reusing the one before
+    sway: 0 is even steps, -1 puts more near the noise, positive more near the mel (F5-TTS, Chen et al. 2024, eq. 7)
+    guidance_from, guidance_to: guidance outside of these times is off (Kynkäänniemi et al. 2024)
+    temperature: scale of the noise that the path starts from; below 1 is clearer and flatter (Grad-TTS, section 3.4)
+    """
 
     steps: int = 32
     guidance: float = 2.0
     rescale: float = 0.75
-    max_text_tokens: int = 2048  # a piece of speech may carry
-    piece_seconds: float = 30.0  # longer audio is taken in pieces of at most this
-    method: str = "euler"  # this and the next four: see model/flow.py
+    method: str = "euler"
     sway: float = 0.0
     guidance_from: float = 0.0
     guidance_to: float = 1.0
     temperature: float = 1.0
-    level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
 
     def __post_init__(self) -> None:
-        require_positive("inference", self, "steps", "max_text_tokens", "piece_seconds")
-        if not 0 <= self.guidance < math.inf:
-            raise InputError(f"config: inference guidance is 0 or more, not {self.guidance}")
+        require_sizes("inference", self, MOST_STEPS, "steps")
+        if not 0 <= self.guidance <= MOST_GUIDANCE:
+            raise InputError(f"config: inference guidance is 0 to {MOST_GUIDANCE}, not {self.guidance}")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
-        if not 0 <= self.temperature <= HOTTEST:
-            raise InputError(f"config: inference temperature is 0 to {HOTTEST}, not {self.temperature}")
-        if not LOWEST_LEVEL <= self.level <= 0:
-            raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
+        if not 0 <= self.temperature <= HIGHEST_TEMPERATURE:
+            raise InputError(f"config: inference temperature is 0 to {HIGHEST_TEMPERATURE}, not {self.temperature}")
         if self.method not in METHODS:
             raise InputError(f"config: inference method {self.method!r} is none of {', '.join(METHODS)}")
         if not -1 <= self.sway <= SWAY_MOST:
             raise InputError(f"config: inference sway is -1 to {SWAY_MOST}, not {self.sway}")
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance not in (0.0, 1.0) and self.guidance_from <= self.guidance_to
+
+    def guided_at(self, time: float) -> bool:
+        return self.guided and self.guidance_from <= time <= self.guidance_to
+
+    @property
+    def edges(self) -> list[float]:
+        """Times between the steps, 0 to 1."""
+        even = [step / self.steps for step in range(self.steps + 1)]
+        return [s + self.sway * (math.cos(math.pi / 2 * s) - 1 + s) for s in even[:-1]] + [1.0]
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """What `decode` does when it is not told otherwise. In config.json the solver's fields stand beside the others."""
+
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    max_text_tokens: int = 2048  # a piece of speech may carry
+    piece_seconds: float = 30.0  # longer audio is taken in pieces of at most this
+    level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
+
+    def __post_init__(self) -> None:
+        require_sizes("inference", self, MOST_TEXT, "max_text_tokens")
+        if not 0 < self.piece_seconds <= LONGEST_PIECE:
+            raise InputError(f"config: inference piece_seconds must be positive and at most {LONGEST_PIECE}")
+        if not LOWEST_LEVEL <= self.level <= 0:
+            raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
+
+    @classmethod
+    def from_dict(cls, section: dict[str, Any]) -> InferenceConfig:
+        """Read the flat section of config.json. Raises InputError for a value of the wrong type or out of range."""
+        return replace(build(cls, section), solver=build(SolverConfig, section))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat section that `from_dict` reads."""
+        section = asdict(self)
+        return {**section.pop("solver"), **section}
 
 
 @dataclass(frozen=True)
@@ -200,7 +255,7 @@ class CodecConfig:
                 mel=build(MelConfig, document["preprocess"]),
                 autoencoder=build(AutoencoderConfig, model["tadicodec"]),
                 vocoder=build(VocoderConfig, model.get("vocos", {})),
-                inference=build(InferenceConfig, document.get("inference", {})),
+                inference=InferenceConfig.from_dict(document.get("inference", {})),
                 name=document.get("name", ""),
                 text_tokenizer=document.get("text_tokenizer", "folder"),
                 quantization=document.get("quantization", {}),
@@ -212,7 +267,7 @@ class CodecConfig:
         return {
             "name": self.name,
             "text_tokenizer": self.text_tokenizer,
-            "inference": asdict(self.inference),
+            "inference": self.inference.to_dict(),
             "preprocess": asdict(self.mel),
             "model": {"tadicodec": asdict(self.autoencoder), "vocos": asdict(self.vocoder)},
             **({"quantization": self.quantization} if self.quantization else {}),
@@ -226,6 +281,15 @@ def require_positive(section: str, config: object, *names: str) -> None:
             raise InputError(f"config: {section} {name} must be positive, not {getattr(config, name)}")
 
 
+def require_sizes(section: str, config: object, most: int, *names: str, least: int = 1) -> None:
+    """Raises InputError naming the first of these fields that is not a whole number from `least` to `most`."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or not least <= value <= most:
+            wanted = "positive" if least == 1 else f"{least} or more"
+            raise InputError(f"config: {section} {name} must be {wanted} and at most {most}, not {value}")
+
+
 def build(kind: type[T], values: dict[str, Any]) -> T:
     """A dataclass from the keys of `values` that it knows, each checked against its default's type.
 
@@ -236,7 +300,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         raise InputError(f"config: {values!r} stands where a section (keys and values) belongs")
     known = {}
     for item in fields(kind):  # type: ignore[arg-type]
-        if item.name not in values:
+        if item.name not in values or item.default is MISSING:  # MISSING: a section of its own
             continue
         value, kind_of_default = values[item.name], type(item.default)
         if kind_of_default is float and type(value) in (int, str):
@@ -256,20 +320,10 @@ def number(value: int | str) -> float | int | str:
         return value
 
 
-COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
-
-
 def read_config(path: Path) -> CodecConfig:
     """Read a config.json that may carry // comments, as the published ones do.
 
     Raises:
         InputError: missing, not UTF-8, not JSON, or not a configuration this package supports.
     """
-    try:
-        text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise InputError(f"{path}: not valid JSON: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
-    return CodecConfig.from_dict(document)
+    return CodecConfig.from_dict(read_config_file(path))
