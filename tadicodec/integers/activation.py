@@ -1,4 +1,4 @@
-"""Rounding activations as they come: one scale per token, or per tensor."""
+"""Rounding activations while the network runs: one scale for each token, or one for the whole tensor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from tadicodec.integers.straight import fake_quantize, pass_through
 
 @dataclass(frozen=True)
 class Activation:
-    """What a layer does to its input; 0 bits is nothing. One scale per tensor depends on what else is in the batch."""
+    """How a layer rounds its input. With 0 bits it does not.
+
+    With one scale for a tensor, the result depends on what else is in the batch.
+
+    Raises:
+        InputError: a number of bits, a granularity or a clip that does not exist.
+    """
 
     bits: int = 0
     symmetric: bool = False
@@ -31,8 +37,11 @@ class Activation:
             raise InputError(f"quantization: clip is above 0 and at most 1, not {self.clip}")
 
     def __call__(self, values: Tensor, *, through_clipped: bool = False) -> Tensor:
-        """[..., i] -> rounded, with straight-through gradients (1 even for clipped values, if asked) and a range that
-        counts as constant."""
+        """Round activations [..., i]; the result has the same shape and is still floating point.
+
+        Gradients pass straight through the rounding; those of clipped values are 0, or 1 with `through_clipped`. The
+        range counts as a constant.
+        """
         if not self.bits:
             return values
         grid = Grid(self.bits, signed=self.symmetric, narrow=self.symmetric, granularity=self.granularity)

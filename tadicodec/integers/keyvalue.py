@@ -1,4 +1,5 @@
-"""Keys and values in few bits, per token and head (RoSTE's KV4): for language models, whose cache they are."""
+"""Keys and values of attention in few bits, one scale for each token and head (RoSTE's KV4), to make a language model's
+cache small."""
 
 from __future__ import annotations
 
@@ -13,8 +14,14 @@ from tadicodec.integers.rotation import hadamard
 
 
 def quantize_heads(values: Tensor, heads: int, activation: Activation, *, turned: bool = False) -> Tensor:
-    """Keys or values [..., H] -> rounded head by head, straight-through. `turned`: rounded as H k and turned back,
-    which is what a cache of turned keys gives with turned queries (RoSTE's R3)."""
+    """Round keys or values [..., H] head by head; gradients pass straight through.
+
+    turned: round them after a Hadamard rotation and rotate back, which is what a cache of rotated keys gives with
+    rotated queries (RoSTE's R3).
+
+    Raises:
+        InputError: the number of heads does not divide H.
+    """
     if values.shape[-1] % heads:
         raise InputError(f"quantization: {heads} heads do not divide {values.shape[-1]} channels")
     split = values.unflatten(-1, (heads, -1))
@@ -31,8 +38,10 @@ def quantize_keys_and_values(
     *,
     turned: bool = False,
 ) -> list[RemovableHandle]:
-    """Round what these layers give; keys therefore before rotary positions (the paper: after). Remove the handles to
-    stop.
+    """Round the output of all layers whose name fits one of the patterns, from now on.
+
+    Keys are therefore rounded before rotary positions are applied; the paper does it after. Remove the returned handles
+    to stop.
 
     Raises:
         InputError: no layer has such a name.

@@ -1,4 +1,4 @@
-"""Rotation by randomised Hadamard matrices: outliers are spread over all channels, nothing else changes."""
+"""Rotation by randomised Hadamard matrices: outliers are spread over all channels, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def hadamard(values: Tensor) -> Tensor:
-    """Normalised Walsh-Hadamard transform of the last dimension [..., n], in n log n additions.
+    """Normalised Walsh-Hadamard transform of the last dimension of [..., n], in n log n additions.
 
     Where n is no power of two, blocks of the largest power of two that divides it are transformed each by itself.
     """
@@ -23,15 +23,16 @@ def hadamard(values: Tensor) -> Tensor:
 
 
 def random_signs(size: int, generator: torch.Generator) -> Tensor:
-    """[size] of +-1, int8. Without them a common offset of all channels would land in one coordinate."""
+    """Random signs [size] int8, +1 or -1. Without them, an offset that all channels share would land in one of them."""
     return (torch.randint(2, (size,), generator=generator) * 2 - 1).to(torch.int8)
 
 
 def rotate(values: Tensor, signs: Tensor) -> Tensor:
-    """R x for R = H diag(signs), along the last dimension. A weight's rows turn with its input: W x = (W R') R x."""
+    """R x for R = H diag(signs), along the last dimension of [..., n]. A weight's rows are rotated with its input: W x
+    = (W R') R x."""
     return hadamard(values * signs.to(values.dtype))
 
 
 def can_rotate(size: int) -> bool:
-    """Blocks of fewer than four channels spread nothing."""
+    """Whether so many channels can be rotated; blocks of fewer than four would spread nothing."""
     return size & -size >= 4

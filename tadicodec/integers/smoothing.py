@@ -1,4 +1,4 @@
-"""Channel smoothing: difficulty moves from activations to weights, W x = (W s) (x / s)."""
+"""Channel smoothing: what is hard to round moves from activations to weights, W x = (W s) (x / s)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def smoothing_scale(inputs: Tensor, weight: Tensor, strength: float = 0.5) -> Tensor:
-    """max |x|^a / max |w|^(1-a) of every input channel (SmoothQuant), its geometric mean 1.
+    """The factor of every input channel: max |x|^strength / max |w|^(1 - strength), its geometric mean 1 (SmoothQuant).
 
     inputs [n, i], weight [o, i] -> [i].
     """

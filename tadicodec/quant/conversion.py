@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import linear_layers
-from tadicodec.integers.lookup import put
+from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import Format
 from tadicodec.quant.glm import round_linear
 from tadicodec.quant.methods import find_method
@@ -38,9 +38,9 @@ def prepare(
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)
             made = kind.make(layer, config, own, generator)
-            put(model, name, (made if kind.trains(name, config) else made.pack()).to(layer.weight.device))
+            replace_module(model, name, (made if kind.trains(name, config) else made.pack()).to(layer.weight.device))
         elif config.rounds(name):
-            put(model, name, round_linear(layer, others))
+            replace_module(model, name, round_linear(layer, others))
     model.requires_grad_(False)
     for layer in each_trained(model):
         for parameter in (*layer.weights(), *layer.scales()):
@@ -70,7 +70,7 @@ def convert(model: nn.Module) -> nn.Module:
             packed = layer.pack()
             for hook in layer._forward_hooks.values():
                 packed.register_forward_hook(hook)
-            put(model, name, packed)
+            replace_module(model, name, packed)
     return model.requires_grad_(False)
 
 
