@@ -70,9 +70,11 @@ class AutoencoderConfig:
     text_vocab_size: int = 32100
     sigma: float = 1e-5
     time_scheduler: str = "linear"
+    encoder_join: int = 0  # ours; encoder blocks after which two frames become one, 25 Hz; 0: they never do
     patch_size: int = 1  # ours; mel frames a decoder position covers
     prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
     voice_size: int = 0  # ours; width of what tells a prior about the voice of the whole utterance; 0: nothing does
+    voice_heads: int = 0  # ours; heads that attend to the prompt's frames to sum up its voice; 0: their mean does
     text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
     aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
@@ -87,6 +89,10 @@ class AutoencoderConfig:
         require_sizes("tadicodec", self, MOST_BINS, "mel_dim")
         if self.voice_size and not self.prior_layers:
             raise InputError("config: voice_size tells a prior about the voice; give prior_layers, too")
+        if self.voice_heads < 0 or self.voice_heads and not self.voice_size:
+            raise InputError("config: voice_heads sum up a voice; give voice_size, too, or leave them 0")
+        if not 0 <= self.encoder_join < self.encoder_num_layers:
+            raise InputError("config: encoder_join is 0 or more, and some of the encoder's blocks follow it")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
             raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
         if not 1 <= self.vq_emb_dim <= WIDEST_CODE:
@@ -106,6 +112,15 @@ class AutoencoderConfig:
     def aligned(self) -> bool:
         """Whether characters are laid where they are spoken."""
         return self.use_text_cond and self.prior_layers > 0
+
+    @property
+    def frames_per_state(self) -> int:
+        """Mel frames that one of the encoder's states stands for."""
+        return 2 if self.encoder_join else 1
+
+    def states(self, frames: Any) -> Any:
+        """Encoder states (a number or a tensor of them) of so many mel frames."""
+        return (frames + self.frames_per_state - 1) // self.frames_per_state
 
     @property
     def ffn_size(self) -> int:
@@ -274,6 +289,14 @@ class CodecConfig:
         }
 
 
+def require_range(section: str, config: object, low: float, high: float, *names: str) -> None:
+    """Raises InputError naming the first of these fields of a recipe's section that is not within low .. high."""
+    for name in names:
+        if not low <= getattr(config, name) <= high:
+            wanted = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+            raise InputError(f"recipe: {section}.{name} is {getattr(config, name)}; it must be {wanted}")
+
+
 def require_positive(section: str, config: object, *names: str) -> None:
     """Raises InputError naming the first of these fields that is not a finite number above 0."""
     for name in names:
@@ -300,9 +323,10 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         raise InputError(f"config: {values!r} stands where a section (keys and values) belongs")
     known = {}
     for item in fields(kind):  # type: ignore[arg-type]
-        if item.name not in values or item.default is MISSING:  # MISSING: a section of its own
+        if item.name not in values:
             continue
-        value, kind_of_default = values[item.name], type(item.default)
+        default = item.default_factory() if item.default is MISSING else item.default
+        value, kind_of_default = values[item.name], type(default)
         if kind_of_default is float and type(value) in (int, str):
             value = number(value)  # YAML reads 1e-3 as a string
         if type(value) is not kind_of_default:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tadicodec.text.clean import clean
+
 SAMPLES_PER_TOKEN = 3840  # 24 kHz / 6.25 Hz
 FRAMES_PER_TOKEN = 8
 
@@ -31,6 +33,9 @@ class Speech:
     model: str = ""
     weights: str = ""
     sample_rate: int = 24000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", tuple(text if text is None else clean(text) for text in self.text))
 
     def __len__(self) -> int:
         return self.codes.shape[0]
@@ -70,6 +75,9 @@ class Prompt:
     codes: Tensor
     text: str = ""
     weights: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", clean(self.text))
 
     @property
     def hash(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
+from tadicodec.cli.closing import say
 from tadicodec.eval.systems.system import SYSTEMS
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         write_report(evaluation, report)
     document = report.document()
     del document["utterances"]
-    print(json.dumps(document) if args.json else summary_lines(report, str(evaluation.out)))
+    say(json.dumps(document) if args.json else summary_lines(report, str(evaluation.out)))
     return 0
 
 

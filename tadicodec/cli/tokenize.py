@@ -8,6 +8,7 @@ import json
 import sys
 
 from tadicodec.cli import options
+from tadicodec.cli.closing import say
 from tadicodec.cli.loading import load_codec
 
 
@@ -37,11 +38,11 @@ def run(args: argparse.Namespace) -> int:
         progress=sys.stderr is not None and sys.stderr.isatty() and share.rank == 0,
     )
     if args.json:
-        print(json.dumps({"action": "tokenized", "process": share.rank, "processes": share.world, **vars(done)}))
+        say(json.dumps({"action": "tokenized", "process": share.rank, "processes": share.world, **vars(done)}))
     else:
         whose = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
         kept = f", {done.kept} of them already there" if done.kept else ""
-        print(f"tokenized {done.utterances} utterances{kept} in {done.shards} shards of {args.out}{whose}")
+        say(f"tokenized {done.utterances} utterances{kept} in {done.shards} shards of {args.out}{whose}")
     return 0
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from tadicodec.data.manifest import Utterance, read_manifest
 from tadicodec.data.shards import arrow, schema
 from tadicodec.errors import InputError
+from tadicodec.outputs import only_writer, writing
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -79,17 +80,15 @@ def tokenize_corpus(
     marks = [fingerprint(shard, codec.weights) for shard in shards]
     mine = range(share.rank, len(shards), share.world)
     made_here = {names[i] for i in mine} | (strays(out, names) if share.rank == 0 else set())
-    present = examine(out, dict(zip(names, marks)), made_here, overwrite)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-    kept = sum(len(shards[i]) for i in mine if names[i] in present)
     total = sum(len(shards[i]) for i in mine)
-    with tqdm(total=total, initial=kept, unit="utterance", disable=not progress) as bar:
-        for i in mine:
-            if names[i] not in present:
-                write_shard(names[i], encode_shard(shards[i], codec, bar), marks[i])
+    # the processes of one run share the work and the folder; each keeps out its double of another run
+    with only_writer(out, f"run-{share.rank}"):
+        present = examine(out, dict(zip(names, marks)), made_here, overwrite)
+        kept = sum(len(shards[i]) for i in mine if names[i] in present)
+        with tqdm(total=total, initial=kept, unit="utterance", disable=not progress) as bar:
+            for i in mine:
+                if names[i] not in present:
+                    write_shard(names[i], encode_shard(shards[i], codec, bar), marks[i])
     return Done(total, kept, len(mine))
 
 
@@ -211,9 +210,8 @@ def write_shard(path: Path, rows: list[dict[str, Any]], mark: str) -> None:
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a killed run
         left.unlink(missing_ok=True)
     try:
-        pa.parquet.write_table(table, draft, compression="zstd")
-        draft.rename(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        with writing(path, "; make room and start the same command again: the shards that are there stay"):
+            pa.parquet.write_table(table, draft, compression="zstd")
+            draft.rename(path)
     finally:
         draft.unlink(missing_ok=True)

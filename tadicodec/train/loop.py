@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from tadicodec.config import require_range
 from tadicodec.data.batches import BatchConfig, batches_from, epoch_batches
+from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
 from tadicodec.train.schedules import OptimConfig, learning_rate
-from tadicodec.train.state import TrainState, checkpoints
+from tadicodec.train.state import TrainState
 from tadicodec.train.task import Batch, Task
 
 Collate = Callable[[list[int], torch.Generator], Batch]
@@ -38,13 +42,20 @@ class LoopConfig:
     max_minutes: float = 0.0  # stop (with a checkpoint) after this long; 0: never
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        require_range("loop", self, 1, math.inf, "steps", "log_every", "valid_every", "valid_batches")
+        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes")
+        require_range("loop", self, 0, 1, "ema")
+
 
 @dataclass(frozen=True)
 class Data:
-    """A split: clip lengths in frames, and how to make a batch of some of them."""
+    """A split: clip lengths in frames, how to make a batch of some of them, and how often each is heard in an epoch, on
+    average (None: once)."""
 
     frames: list[int]
     collate: Collate
+    hearings: list[float] | None = None
 
 
 class Trainer:
@@ -70,16 +81,34 @@ class Trainer:
         ]
         return torch.optim.AdamW(groups, lr=self.optim.lr, betas=(self.optim.beta1, self.optim.beta2), fused=True)
 
-    def run(self, train: Data, valid: Data | None, batch: BatchConfig, progress: bool = False) -> TrainState:
-        """Train up to the configured number of steps, from the newest checkpoint under `out` if there is one."""
-        clear_drafts(self.out)
-        saved = checkpoints(self.out / "checkpoints")
-        if saved:
-            self.state.load(saved[-1])
+    def run(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool = False) -> TrainState:
+        """Train up to the configured number of steps, from the newest checkpoint under `out` if there is one.
+
+        The metrics of each `valid` split are logged under its name; pictures are of the first's first clip.
+
+        Raises:
+            InputError: another run is at it, the disk is full, or a checkpoint does not fit.
+        """
+        with self.alone():
+            return self.run_alone(train, valid, batch, progress)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run writes `out` meanwhile; the main process speaks for the others of its run."""
+        with only_writer(self.out) if self.accelerator.is_main_process else nullcontext():
+            yield
+
+    def run_alone(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool) -> TrainState:
+        if self.accelerator.is_main_process:
+            clear_drafts(self.out)
+        self.accelerator.wait_for_everyone()
+        for fault in self.state.load_newest(self.out / "checkpoints"):
+            if self.accelerator.is_main_process:
+                print(f"tadicodec: {fault}; going on from step {self.state.step}", file=sys.stderr)
         began = last_save = time.monotonic()
         main = self.accelerator.is_main_process
         with Board(self.out, self.loop.steps, self.state.step, main=main, bar=progress) as board, stop_on_signals(self):
-            for indices, following in batches_from(train.frames, batch, self.state.position):
+            for indices, following in batches_from(train.frames, batch, self.state.position, train.hearings):
                 if self.state.step >= self.loop.steps:
                     break
                 metrics = self.step(indices, train)
@@ -151,14 +180,15 @@ class Trainer:
         floating = [name for name, value in self.average.items() if value.is_floating_point() and name not in frozen]
         torch._foreach_lerp_([self.average[n] for n in floating], [current[n] for n in floating], 1 - decay)
 
-    def report(self, board: Board, metrics: dict[str, Tensor], valid: Data | None, batch: BatchConfig) -> None:
+    def report(self, board: Board, metrics: dict[str, Tensor], valid: Mapping[str, Data], batch: BatchConfig) -> None:
         step = self.state.step
         board.advance(metrics)
         if step % self.loop.log_every == 0:
             board.scalars("train", {**metrics, "lr": learning_rate(step, self.loop.steps, self.optim)}, step)
-        if valid is not None and (step % self.loop.valid_every == 0 or step == self.loop.steps):
-            board.scalars("valid", self.validate(valid, batch), step)
-            board.images(self.picture(valid), step)
+        if valid and (step % self.loop.valid_every == 0 or step == self.loop.steps):
+            for name, data in valid.items():
+                board.scalars(name, self.validate(data, batch), step)
+            board.images(self.picture(next(iter(valid.values()))), step)
 
     @torch.no_grad()
     def validate(self, valid: Data, batch: BatchConfig) -> dict[str, Tensor]:
@@ -216,7 +246,7 @@ class Trainer:
     def to_device(self, batch: Batch, step: int) -> Batch:
         device = self.accelerator.device
         moved: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-        return {**moved, "step": step}
+        return {**moved, "step": step, "average": self.average}
 
 
 def compile_blocks(network: torch.nn.Module) -> None:
