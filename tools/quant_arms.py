@@ -65,7 +65,7 @@ class Arm:
         self.held = [next(found) for _ in range(setting.batches)]
 
     def prepare(self) -> Arm:
-        inputs = self.lessons.look() if self.job.model.method in ("roste", "zero_qat") else None
+        inputs = self.lessons.layer_inputs() if self.job.model.method in ("roste", "zero_qat") else None
         prepare(self.model, self.job.model, self.generator, inputs)
         return self
 

@@ -64,7 +64,7 @@ class RuntimeLinear(nn.Module):
             .contiguous()
             .cpu()
         )
-        (found,) = self.session.run(None, {"x": rows.numpy()})
+        (found,) = self.session.run(None, {"x": rows.contiguous().cpu().numpy()})
         return torch.from_numpy(found).reshape(*x.shape[:-1], -1).to(x.device, x.dtype)
 
 
