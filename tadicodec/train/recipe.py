@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Assembled = tuple[Task, Data, Mapping[str, Data]]  # with the validation splits by the name they are logged under
 
-SECTIONS = ("task", "out", "data", "model", "objective", "optim", "loop", "init")
+SECTIONS = ("base", "task", "out", "data", "model", "objective", "optim", "loop", "init")
 PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss scale in every checkpoint
 
 
@@ -222,15 +222,43 @@ def start_from_model(network: nn.Module, name: str | None) -> None:
 
 
 def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such recipe; see recipes/ for the ones that come with the project")
-    document = read_yaml(path)
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: not a recipe (a mapping with the keys {', '.join(SECTIONS)})")
+    """The YAML file, laid over the one that it names as its `base` if it does, with the overrides put in.
+
+    Raises:
+        InputError: not such a file, a base that is missing or leads back here, or sections of the wrong kind.
+    """
+    document = read_with_base(path)
     for override in overrides:
         override_key(document, override)
     check_document(path, document)
     return document
+
+
+def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe and, beneath it, its base: a path relative to the recipe. `above` are the recipes that led here."""
+    if not path.is_file():
+        asked = f"{above[-1]}: its base {path}" if above else str(path)
+        raise InputError(f"{asked}: no such recipe; see recipes/ for the ones that come with the project")
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a recipe (a mapping with the keys {', '.join(SECTIONS)})")
+    base = document.pop("base", None)
+    if base is None:
+        return document
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base is the path of another recipe, not {base!r}")
+    if path.resolve() in above:
+        raise InputError(f"{path}: is its own base; leave one of the two out")
+    return laid_over(read_with_base(path.parent / base, (*above, path.resolve())), document)
+
+
+def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one: what the upper one says replaces what the lower one says, section by section."""
+    both = {
+        key: laid_over(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def check_document(path: Path, document: dict[str, Any]) -> None:
