@@ -18,7 +18,13 @@ from tadicodec.integers.straight import fake_quantize, pass_through
 
 @dataclass(frozen=True)
 class Activation:
-    """What a layer does to its input; 0 bits is nothing. One scale per tensor depends on what else is in the batch."""
+    """How a layer rounds its input. With 0 bits it does not.
+
+    With one scale for a tensor, the result depends on what else is in the batch.
+
+    Raises:
+        InputError: a number of bits, a granularity or a clip that does not exist.
+    """
 
     bits: int = 0
     symmetric: bool = False
@@ -35,8 +41,11 @@ class Activation:
             raise InputError(f"quantization: clip is above 0 and at most 1, not {self.clip}")
 
     def __call__(self, values: Tensor, *, through_clipped: bool = False) -> Tensor:
-        """[..., i] -> rounded, with straight-through gradients (1 even for clipped values, if asked) and a range that
-        counts as constant."""
+        """Round activations [..., i]; the result has the same shape and is still floating point.
+
+        Gradients pass straight through the rounding; those of clipped values are 0, or 1 with `through_clipped`. The
+        range counts as a constant.
+        """
         if not self.bits:
             return values
         grid = Grid(self.bits, signed=self.symmetric, narrow=self.symmetric, granularity=self.granularity)
@@ -49,7 +58,7 @@ class Activation:
 
 
 def smoothing_scale(inputs: Tensor, weight: Tensor, strength: float = 0.5) -> Tensor:
-    """max |x|^a / max |w|^(1-a) of every input channel (SmoothQuant), its geometric mean 1.
+    """The factor of every input channel: max |x|^strength / max |w|^(1 - strength), its geometric mean 1 (SmoothQuant).
 
     inputs [n, i], weight [o, i] -> [i].
     """
@@ -60,7 +69,7 @@ def smoothing_scale(inputs: Tensor, weight: Tensor, strength: float = 0.5) -> Te
 
 
 def hadamard(values: Tensor) -> Tensor:
-    """Normalised Walsh-Hadamard transform of the last dimension [..., n], in n log n additions.
+    """Normalised Walsh-Hadamard transform of the last dimension of [..., n], in n log n additions.
 
     Where n is no power of two, blocks of the largest power of two that divides it are transformed each by itself.
     """
@@ -76,23 +85,30 @@ def hadamard(values: Tensor) -> Tensor:
 
 
 def random_signs(size: int, generator: torch.Generator) -> Tensor:
-    """[size] of +-1, int8. Without them a common offset of all channels would land in one coordinate."""
+    """Random signs [size] int8, +1 or -1. Without them, an offset that all channels share would land in one of them."""
     return (torch.randint(2, (size,), generator=generator) * 2 - 1).to(torch.int8)
 
 
 def rotate(values: Tensor, signs: Tensor) -> Tensor:
-    """R x for R = H diag(signs), along the last dimension. A weight's rows turn with its input: W x = (W R') R x."""
+    """R x for R = H diag(signs), along the last dimension of [..., n]. A weight's rows are rotated with its input: W x
+    = (W R') R x."""
     return hadamard(values * signs.to(values.dtype))
 
 
 def can_rotate(size: int) -> bool:
-    """Blocks of fewer than four channels spread nothing."""
+    """Whether so many channels can be rotated; blocks of fewer than four would spread nothing."""
     return size & -size >= 4
 
 
 def quantize_heads(values: Tensor, heads: int, activation: Activation, *, turned: bool = False) -> Tensor:
-    """Keys or values [..., H] -> rounded head by head, straight-through. `turned`: rounded as H k and turned back,
-    which is what a cache of turned keys gives with turned queries (RoSTE's R3)."""
+    """Round keys or values [..., H] head by head; gradients pass straight through.
+
+    turned: round them after a Hadamard rotation and rotate back, which is what a cache of rotated keys gives with
+    rotated queries (RoSTE's R3).
+
+    Raises:
+        InputError: the number of heads does not divide H.
+    """
     if values.shape[-1] % heads:
         raise InputError(f"quantization: {heads} heads do not divide {values.shape[-1]} channels")
     split = values.unflatten(-1, (heads, -1))
@@ -109,8 +125,10 @@ def quantize_keys_and_values(
     *,
     turned: bool = False,
 ) -> list[RemovableHandle]:
-    """Round what these layers give; keys therefore before rotary positions (the paper: after). Remove the handles to
-    stop.
+    """Round the output of all layers whose name fits one of the patterns, from now on.
+
+    Keys are therefore rounded before rotary positions are applied; the paper does it after. Remove the returned handles
+    to stop.
 
     Raises:
         InputError: no layer has such a name.

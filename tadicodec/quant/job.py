@@ -26,7 +26,12 @@ class Job:
 
     @classmethod
     def from_sections(cls, sections: dict[str, dict[str, Any]], *, tabulate: bool = False) -> Job:
-        """From a recipe's sections; what they do not say is where the method starts from. Raises InputError."""
+        """A job from a recipe's sections; what they do not say is where the method starts from.
+
+        Raises:
+            InputError: a value out of range, a vocoder that would have to train, or a loss that does not go with the
+                method.
+        """
         given = sections.get("quantization", {})
         method = find_method(given.get("method", QuantConfig.method))
         wanted = {**CODEC, **method.quantization, **given}
