@@ -16,7 +16,7 @@ FLOORS = (
     ("config",),
     ("audio", "text", "model", "integers"),
     ("speech", "checkpoint", "plots"),
-    ("tdc", "pipeline"),
+    ("tdc", "pipeline", "plots"),
     ("codec",),
     ("tts",),
     ("data",),

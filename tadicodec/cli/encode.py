@@ -92,7 +92,7 @@ class Encoder:
 
         data = to_bytes(result, self.prompt)
         if self.captions is not None:
-            text = FORMATS[self.captions](word_times(self.codec, result), float(result.seconds[0]))
+            text = FORMATS[self.captions](word_times(self.codec.renderer, result), float(result.seconds[0]))
             write_bytes(captions_of(job, self.captions), text.encode(), self.overwrite)
         if job.target is None:
             send(binary_output(), data)

@@ -33,7 +33,7 @@ def look(args: argparse.Namespace) -> Utterance:
     with open(path, "rb") as file:
         tokens = file.read(len(MAGIC)) == MAGIC
     speech, wave = from_tokens(codec, path, text) if tokens else from_audio(codec, path, text)
-    words = word_times(codec, speech) if codec.config.autoencoder.aligned or args.words else []
+    words = word_times(codec.renderer, speech) if codec.config.autoencoder.aligned or args.words else []
     return Utterance(wave, codec.sample_rate, codec.mel(wave)[0].numpy(), speech.codes[0].numpy(), words)
 
 
