@@ -15,7 +15,7 @@ FLOORS = (
     ("document", "outputs", "pretrained"),
     ("config",),
     ("audio", "text", "model", "integers"),
-    ("speech", "checkpoint", "plots"),
+    ("speech", "checkpoint"),
     ("tdc", "pipeline", "plots"),
     ("codec",),
     ("tts",),

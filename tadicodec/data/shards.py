@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tadicodec.errors import InputError
+from tadicodec.config import WIDEST_CODE
+from tadicodec.errors import InputError, reason
 
 COLUMNS = ("id", "speaker", "text", "split", "codes", "seconds", "codec", "starts")
 
@@ -81,7 +82,7 @@ class TokenCorpus:
 
     def top_code(self) -> int:
         """The largest code of the split."""
-        return int(arrow().compute.max(self.table.column("codes").combine_chunks().flatten()).as_py())
+        return int(arrow().compute.max(self.table.column("codes").combine_chunks().flatten()).as_py() or 0)
 
 
 def read_shard(path: Path) -> Any:
@@ -90,8 +91,28 @@ def read_shard(path: Path) -> Any:
     try:
         table = pa.parquet.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable token shard ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not a readable token shard ({reason(error)})") from error
     try:
-        return table.select(list(COLUMNS)).cast(schema())
+        table = table.select(list(COLUMNS)).cast(schema())
+        table.validate(full=True)
     except (KeyError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path}: lacks a column of a token shard ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: lacks a column of a token shard ({reason(error)})") from error
+    check_values(table, path)
+    return table
+
+
+def check_values(table: Any, path: Path) -> None:
+    """Raises InputError for values that no shard has: none at all, codes below 0, places that are no numbers."""
+    compute = arrow().compute
+    for name in COLUMNS:
+        if name != "starts" and table.column(name).null_count:
+            raise InputError(f"{path}: not a readable token shard (a {name} is missing)")
+    codes, starts = (table.column(name).combine_chunks().flatten() for name in ("codes", "starts"))
+    if codes.null_count or (
+        len(codes) and not 0 <= compute.min(codes).as_py() <= compute.max(codes).as_py() < 1 << WIDEST_CODE
+    ):
+        raise InputError(f"{path}: not a readable token shard (codes are whole numbers from 0)")
+    if starts.null_count or not all(
+        compute.is_finite(column).to_numpy(False).all() for column in (starts, table.column("seconds").combine_chunks())
+    ):
+        raise InputError(f"{path}: not a readable token shard (starts and seconds are numbers)")
