@@ -21,8 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tadicodec import arguments
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError
+from tadicodec.extras import need
 
 # Tables the published files carry although they follow from the configuration.
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
@@ -40,7 +42,7 @@ def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FI
     """
     if name is None:
         return Path(str(files("tadicodec"))) / "assets"
-    folder = Path(name)
+    folder = arguments.path("a model", name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: no config.json in this folder, so it is not a model")
@@ -52,6 +54,7 @@ def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FI
 
 def fetch(name: str, hub_files: Sequence[str]) -> Path:
     """Download (or find in the cache) a published model by its id; only called when the user named one."""
+    need("huggingface_hub", f"fetching {name}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

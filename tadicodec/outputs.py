@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
+from tadicodec import arguments
 from tadicodec.errors import InputError
 
 
@@ -16,7 +17,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
     Raises:
         InputError: it is a folder, it exists and `overwrite` is off, or its folder cannot be written.
     """
-    path = Path(path)
+    path = arguments.path("an output", path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file to write")
     if path.exists() and not path.is_file():

@@ -12,6 +12,7 @@ from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
 from tadicodec.cli.closing import report
 from tadicodec.errors import InputError
+from tadicodec.extras import EXTRAS, missing
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except InputError as error:
         report(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        report(missing(package))
     except OSError as error:
         report(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (MemoryError, RuntimeError) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tadicodec.extras import need
+
 INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpoint for the finished model
 
 
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when the steps or the recipe's `max_minutes` are used up, 130 when a signal ended the run before."""
+    need("accelerate", "training")
     from tadicodec.train.recipe import run_recipe
 
     progress = sys.stderr is not None and sys.stderr.isatty()

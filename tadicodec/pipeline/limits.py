@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
 from tadicodec.pipeline.pieces import Script
@@ -33,6 +34,7 @@ class Limits:
 
     def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
         """Raise InputError unless this model can decode these codes with these prompts."""
+        arguments.kind("what is decoded", speech, Speech, "a Speech (codec.encode, read_tokens or Speech.from_codes)")
         if not len(speech) or int(speech.lengths.min()) < 1:
             raise InputError("nothing to decode: no codes")
         if speech.weights and speech.weights != self.weights:
@@ -52,9 +54,13 @@ class Limits:
     def check_codes(self, codes: Tensor) -> None:
         top = self.config.autoencoder.codebook_size
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < top:
-            raise InputError(f"codes must be in 0..{top - 1}")
+            found = f"{int(codes.min())} to {int(codes.max())}"
+            raise InputError(
+                f"codes must be in 0..{top - 1}, these are {found}; are they still a language model's ids?"
+            )
 
     def check_prompt(self, prompt: Prompt) -> None:
+        arguments.kind("a prompt", prompt, Prompt, "made by codec.prompt(wave, sample_rate)")
         shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
         if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
             raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")

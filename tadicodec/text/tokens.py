@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
+from tadicodec.extras import need
 from tadicodec.text.normalize import normalize
 
 
@@ -32,6 +33,7 @@ class FolderTokenizer:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder}: missing; published models keep their text tokenizer there")
+        need("transformers", "a published model's text tokenizer")
         from transformers import AutoTokenizer
 
         try:

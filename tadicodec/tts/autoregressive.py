@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.errors import InputError
+from tadicodec.extras import need
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.stable import shrink_gradient
@@ -60,6 +61,7 @@ def build_lm(config: ArConfig, vocabulary: int) -> Any:
 
 
 def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
+    need("transformers", "an autoregressive model")
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from tadicodec.checkpoint import find_model, load_weights, replaced, save_model, to_dtype
 from tadicodec.errors import InputError
+from tadicodec.extras import need
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
@@ -73,6 +74,7 @@ def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     """Weights must be safetensors and complete. Raises InputError."""
+    need("transformers", "this model")
     from transformers import AutoModelForCausalLM
 
     try:

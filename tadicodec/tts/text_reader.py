@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tadicodec.errors import InputError
+from tadicodec.extras import need
 from tadicodec.text.tokens import ByteTokenizer
 
 SYSTEM = "You are a powerful AI assistant for speech understanding and generation."
@@ -50,6 +51,7 @@ def load_reader(style: str, folder: Path, *, alone: bool = True) -> TextReader:
 
 def load_tokenizer(folder: Path, *, alone: bool = False) -> Any:
     """The transformers tokenizer of a folder, without running any code it holds. Raises InputError."""
+    need("transformers", "this model's tokenizer")
     from transformers import AutoTokenizer, PretrainedConfig
 
     given = {"config": PretrainedConfig()} if alone else {}
