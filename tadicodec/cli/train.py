@@ -13,6 +13,12 @@ INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="see recipes/")
     parser.add_argument(
+        "--model",
+        metavar="M",
+        help="the codec (a folder, a Hugging Face id or bundled): speech language models are trained on its tokens "
+        "only, few_step makes it faster, codec starts from it",
+    )
+    parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="values to use instead of the recipe's"
     )
 
@@ -23,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     from tadicodec.train.recipe import run_recipe
 
     progress = sys.stderr is not None and sys.stderr.isatty()
-    state = run_recipe(args.recipe, args.overrides, progress=progress)
+    state = run_recipe(args.recipe, args.overrides, progress=progress, model=args.model)
     return INTERRUPTED if getattr(state, "interrupted", False) else 0

@@ -115,7 +115,11 @@ def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) 
 
     with replaced(Path(folder).resolve()) as draft:
         ours = config.to_dict()
-        setattr(lm.config, HF_SECTION, {key: ours[key] for key in ("codec", "text", "name", "sampling", "decoding")})
+        setattr(
+            lm.config,
+            HF_SECTION,
+            {key: ours[key] for key in ("codec", "codec_name", "text", "name", "sampling", "decoding")},
+        )
         lm.generation_config = GenerationConfig()  # our own sampling decides, not the base model's
         lm.save_pretrained(str(draft))
         tokenizer.save_pretrained(str(draft))

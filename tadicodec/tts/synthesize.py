@@ -43,8 +43,10 @@ class Speaker:
         self.codec, self.engine = codec, engine
         made_for, size = engine.config.codec, codec.config.autoencoder.codebook_size
         if made_for and made_for != codec.weights:
+            named = f"{engine.config.codec_name!r} ({made_for})" if engine.config.codec_name else made_for
             raise InputError(
-                f"this model speaks the codes of codec {made_for}, not of {codec.name!r} ({codec.weights})"
+                f"this model speaks the codes of codec {named}, not of {codec.name!r} ({codec.weights}); give the codec "
+                "that its corpus was tokenized with as --model (codec=...)"
             )
         if not made_for and engine.config.text != BYTES and codec.bundled:
             raise InputError(

@@ -39,9 +39,8 @@ def rows_of(folder: Path) -> list[dict]:
 
 
 def test_rows_are_the_codecs_codes_in_the_manifests_order(manifest: Path, tmp_path: Path, codec: Codec) -> None:
-    assert tokenize_corpus(open_corpus(manifest), tmp_path, codec, **MANY) == Done(
-        6, 0, len(list(tmp_path.glob("*.parquet")))
-    )
+    done = tokenize_corpus(open_corpus(manifest), tmp_path, codec, **MANY)
+    assert done == Done(6, 0, len(list(tmp_path.glob("*.parquet"))))
     rows = rows_of(tmp_path)
     assert [row["id"] for row in rows] == [f"clip-{i}" for i in range(6)] and tuple(rows[0]) == COLUMNS
     for i, row in enumerate(rows):
@@ -78,8 +77,8 @@ def test_killed_is_uninterrupted(manifest: Path, tmp_path: Path) -> None:
 import tadicodec.data.token_corpus as t
 from tadicodec.codec import Codec
 from tadicodec.data.corpora.opening import open_corpus
-t.tokenize_corpus(open_corpus({str(manifest)!r}), {str(tmp_path / "out")!r}, Codec.from_pretrained({str(tmp_path / "model")!r}),
-    shard_seconds=1.0)
+codec = Codec.from_pretrained({str(tmp_path / "model")!r})
+t.tokenize_corpus(open_corpus({str(manifest)!r}), {str(tmp_path / "out")!r}, codec, shard_seconds=1.0)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen([sys.executable, "-c", command], env=environment, stderr=subprocess.DEVNULL)
