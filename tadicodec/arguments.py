@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ T = TypeVar("T")
 def whole(name: str, value: Any, least: int, hint: str = "") -> int:
     """A whole number of at least `least`. Raises InputError for anything else, a bool included."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InputError(f"{name} {value!r}: give a whole number of at least {least}{hint}")
+        raise InputError(f"{name} {described(value)}: give a whole number of at least {least}{hint}")
     return int(value)
 
 
@@ -27,9 +28,9 @@ def number(name: str, value: Any, least: float, most: float, hint: str = "") -> 
     """A number from `least` to `most`. Raises InputError for anything else, a bool and NaN included."""
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
         limit = f"of at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
-        raise InputError(f"{name} {value!r}: give a number {limit}{hint}")
+        raise InputError(f"{name} {described(value)}: give a number {limit}{hint}")
     if math.isinf(float(value)):
-        raise InputError(f"{name} {value!r}: give a finite number{hint}")
+        raise InputError(f"{name} {described(value)}: give a finite number{hint}")
     return float(value)
 
 
@@ -38,6 +39,14 @@ def kind(name: str, value: Any, wanted: type[T] | tuple[type, ...], made_by: str
     if not isinstance(value, wanted):
         raise InputError(f"{name} is {made_by}, not {described(value)}")
     return value
+
+
+def series(name: str, value: Any) -> Iterator[Any]:
+    """What can be gone through item by item. Raises InputError."""
+    try:
+        return iter(value)
+    except TypeError:
+        raise InputError(f"{name} is a list or an iterator of them, not {described(value)}") from None
 
 
 def path(name: str, value: Any) -> Path:

@@ -25,6 +25,9 @@ from tadicodec import arguments
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError
 from tadicodec.extras import need
+from tadicodec.integers.layout import restore
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.vocoder import Vocoder
 
 # Tables the published files carry although they follow from the configuration.
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
@@ -111,6 +114,22 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=False)
 
 
+def load_networks(folder: Path, config: CodecConfig) -> tuple[Autoencoder, Vocoder]:
+    """The codec's network and its vocoder, filled from a model folder; layers stored as integers stay so.
+
+    Raises:
+        InputError: a file is missing or does not fit its configuration.
+    """
+    with torch.device("meta"):
+        model, vocoder = Autoencoder(config.autoencoder), Vocoder(config.vocoder)
+    restore(model, config.quantization.get("model", []))
+    restore(vocoder, config.quantization.get("vocoder", []))
+    model, vocoder = model.to_empty(device="cpu"), vocoder.to_empty(device="cpu")
+    load_weights(model, folder / "model.safetensors")
+    load_weights(vocoder, vocoder_file(folder))
+    return model, vocoder
+
+
 def vocoder_file(folder: Path) -> Path:
     """The one safetensors file under vocoder/."""
     found = sorted((folder / "vocoder").glob("*.safetensors"))
@@ -159,7 +178,7 @@ def save_model(
                 save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
                 (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
             (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
-            if tokenizer is not None:
+            if tokenizer is not None and tokenizer.is_dir():
                 weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
                 shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
     except OSError as error:
@@ -196,6 +215,15 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{folder}: holds {strange[0]}, which is no part of a model; choose another folder")
 
 
-def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Floating tensors in another precision (half for a smaller download)."""
+def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Floating tensors in another precision (half for a smaller download); None leaves them as they are."""
+    if dtype is None:
+        return tensors
+    check_dtype(dtype)
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Raises InputError for what is no precision."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, not {arguments.described(dtype)}")

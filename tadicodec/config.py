@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files cou
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
 LOWEST_LEVEL = -60.0  # dB
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
-HOTTEST = 2.0
+HIGHEST_TEMPERATURE = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
 
 
@@ -129,35 +129,79 @@ class VocoderConfig:
 
 
 @dataclass(frozen=True)
-class InferenceConfig:
-    """What `decode` does when not told otherwise."""
+class SolverConfig:
+    """How the path from noise to mel is walked; the defaults are the published code's.
+
+    steps: intervals of the path (`model.flow.count_evaluations` says how often the network then runs)
+    guidance: 1 is the conditional model alone, 0 too (as published)
+    rescale: share of the std-matched result
+    method: "euler" takes the velocity in the middle of an interval, from the state at its start (as published);
+        "midpoint" and "heun" are the second-order methods of those names, two evaluations a step; "ab2" is
+        Adams-Bashforth, second order for one evaluation a step by reusing the one before
+    sway: 0 is even steps, -1 puts more near the noise, positive more near the mel (F5-TTS, Chen et al. 2024, eq. 7)
+    guidance_from, guidance_to: guidance outside of these times is off (Kynkäänniemi et al. 2024)
+    temperature: scale of the noise that the path starts from; below 1 is clearer and flatter (Grad-TTS, section 3.4)
+    """
 
     steps: int = 32
     guidance: float = 2.0
     rescale: float = 0.75
-    max_text_tokens: int = 2048  # a piece of speech may carry
-    piece_seconds: float = 30.0  # longer audio is taken in pieces of at most this
-    method: str = "euler"  # this and the next four: see model/flow.py
+    method: str = "euler"
     sway: float = 0.0
     guidance_from: float = 0.0
     guidance_to: float = 1.0
     temperature: float = 1.0
-    level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
 
     def __post_init__(self) -> None:
-        require_positive("inference", self, "steps", "max_text_tokens", "piece_seconds")
+        require_positive("inference", self, "steps")
         if not 0 <= self.guidance < math.inf:
             raise InputError(f"config: inference guidance is 0 or more, not {self.guidance}")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
-        if not 0 <= self.temperature <= HOTTEST:
-            raise InputError(f"config: inference temperature is 0 to {HOTTEST}, not {self.temperature}")
-        if not LOWEST_LEVEL <= self.level <= 0:
-            raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
+        if not 0 <= self.temperature <= HIGHEST_TEMPERATURE:
+            raise InputError(f"config: inference temperature is 0 to {HIGHEST_TEMPERATURE}, not {self.temperature}")
         if self.method not in METHODS:
             raise InputError(f"config: inference method {self.method!r} is none of {', '.join(METHODS)}")
         if not -1 <= self.sway <= SWAY_MOST:
             raise InputError(f"config: inference sway is -1 to {SWAY_MOST}, not {self.sway}")
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance not in (0.0, 1.0) and self.guidance_from <= self.guidance_to
+
+    def guided_at(self, time: float) -> bool:
+        return self.guided and self.guidance_from <= time <= self.guidance_to
+
+    @property
+    def edges(self) -> list[float]:
+        """Times between the steps, 0 to 1."""
+        even = [step / self.steps for step in range(self.steps + 1)]
+        return [s + self.sway * (math.cos(math.pi / 2 * s) - 1 + s) for s in even[:-1]] + [1.0]
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """What `decode` does when it is not told otherwise. In config.json the solver's fields stand beside the others."""
+
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    max_text_tokens: int = 2048  # a piece of speech may carry
+    piece_seconds: float = 30.0  # longer audio is taken in pieces of at most this
+    level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
+
+    def __post_init__(self) -> None:
+        require_positive("inference", self, "max_text_tokens", "piece_seconds")
+        if not LOWEST_LEVEL <= self.level <= 0:
+            raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
+
+    @classmethod
+    def from_dict(cls, section: dict[str, Any]) -> InferenceConfig:
+        """Read the flat section of config.json. Raises InputError for a value of the wrong type or out of range."""
+        return replace(build(cls, section), solver=build(SolverConfig, section))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat section that `from_dict` reads."""
+        section = asdict(self)
+        return {**section.pop("solver"), **section}
 
 
 @dataclass(frozen=True)
@@ -200,7 +244,7 @@ class CodecConfig:
                 mel=build(MelConfig, document["preprocess"]),
                 autoencoder=build(AutoencoderConfig, model["tadicodec"]),
                 vocoder=build(VocoderConfig, model.get("vocos", {})),
-                inference=build(InferenceConfig, document.get("inference", {})),
+                inference=InferenceConfig.from_dict(document.get("inference", {})),
                 name=document.get("name", ""),
                 text_tokenizer=document.get("text_tokenizer", "folder"),
                 quantization=document.get("quantization", {}),
@@ -212,7 +256,7 @@ class CodecConfig:
         return {
             "name": self.name,
             "text_tokenizer": self.text_tokenizer,
-            "inference": asdict(self.inference),
+            "inference": self.inference.to_dict(),
             "preprocess": asdict(self.mel),
             "model": {"tadicodec": asdict(self.autoencoder), "vocos": asdict(self.vocoder)},
             **({"quantization": self.quantization} if self.quantization else {}),
@@ -236,7 +280,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         raise InputError(f"config: {values!r} stands where a section (keys and values) belongs")
     known = {}
     for item in fields(kind):  # type: ignore[arg-type]
-        if item.name not in values:
+        if item.name not in values or item.default is MISSING:  # MISSING: a section of its own
             continue
         value, kind_of_default = values[item.name], type(item.default)
         if kind_of_default is float and type(value) in (int, str):

@@ -14,6 +14,7 @@ from torch import Tensor
 from tadicodec import arguments
 from tadicodec.errors import InputError
 
+Codes = Tensor | np.ndarray | Sequence[Any]  # integers [T] or [B, T], or a list of [T_i]
 SAMPLES_PER_TOKEN = 3840  # 24 kHz / 6.25 Hz
 FRAMES_PER_TOKEN = 8
 
@@ -52,7 +53,7 @@ class Speech:
     @classmethod
     def from_codes(
         cls,
-        codes: Tensor | np.ndarray | Sequence[Any],
+        codes: Codes,
         text: str | None | Sequence[str | None] = None,
         lengths: Tensor | np.ndarray | Sequence[int] | None = None,
     ) -> Speech:
@@ -118,6 +119,19 @@ class Prompt:
         return digest.hexdigest()[:16]
 
 
+def to_speech(
+    speech: Speech | Codes,
+    text: str | None | Sequence[str | None] = None,
+    lengths: Tensor | np.ndarray | Sequence[int] | None = None,
+) -> Speech:
+    """A Speech as it is, or what `Speech.from_codes` makes of codes. Raises InputError."""
+    if not isinstance(speech, Speech):
+        return Speech.from_codes(speech, text, lengths)
+    if text is not None or lengths is not None:
+        raise InputError("text and lengths are for codes alone; a Speech has its own")
+    return speech
+
+
 def code_rows(codes: Any, lengths: Any) -> tuple[Tensor, Tensor]:
     """What `Speech.from_codes` takes -> codes [B, T] int64, zeros behind each row's own, and lengths [B]."""
     if isinstance(codes, (list, tuple)) and any(not isinstance(code, (int, np.integer)) for code in codes):
@@ -135,14 +149,14 @@ def code_rows(codes: Any, lengths: Any) -> tuple[Tensor, Tensor]:
     return torch.where(inside, found, 0), counts
 
 
-def counted(lengths: Any, codes: Tensor) -> Tensor:
-    """lengths [B] int64 of rows of codes [B, T]. Raises InputError unless each is from 1 to T."""
+def counted(lengths: Any, codes: Tensor, unit: str = "codes") -> Tensor:
+    """lengths [B] int64 of rows [B, T, ...]. Raises InputError unless each is from 1 to T."""
     counts = integers(lengths, 1, "lengths")
     if counts.shape != codes.shape[:1]:
-        raise InputError(f"{len(counts)} lengths for {len(codes)} rows of codes; give one for each")
+        raise InputError(f"{len(counts)} lengths for {len(codes)} rows of {unit}; give one for each")
     if int(counts.min()) < 1 or int(counts.max()) > codes.shape[1]:
         raise InputError(
-            f"lengths from {int(counts.min())} to {int(counts.max())}: with rows of {codes.shape[1]} codes they are 1 "
+            f"lengths from {int(counts.min())} to {int(counts.max())}: with rows of {codes.shape[1]} {unit} they are 1 "
             f"to {codes.shape[1]}"
         )
     return counts

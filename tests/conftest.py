@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tadicodec.codec import Codec
-from tadicodec.config import AutoencoderConfig, CodecConfig, InferenceConfig, VocoderConfig
+from tadicodec.config import AutoencoderConfig, CodecConfig, InferenceConfig, SolverConfig, VocoderConfig
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.text.tokens import ByteTokenizer
@@ -37,7 +37,7 @@ def tiny_config(**changes: object) -> CodecConfig:
         text_tokenizer="bytes",
         autoencoder=AutoencoderConfig(**shape),
         vocoder=VocoderConfig(dim=16, intermediate_dim=32, num_layers=1),
-        inference=InferenceConfig(steps=2, guidance=2.0, max_text_tokens=200, piece_seconds=12.0),
+        inference=InferenceConfig(SolverConfig(2, 2.0), max_text_tokens=200, piece_seconds=12.0),
     )
 
 

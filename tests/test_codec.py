@@ -93,7 +93,7 @@ def test_long_audio_in_pieces(codec: Codec) -> None:
     wave = voice(30.0)
     speech = codec.encode(wave, 24000, "one two three four five six seven eight nine ten")
     assert speech.lengths.tolist() == [188]
-    first = next(parts_of([wave], codec.cutter()))
+    first = next(parts_of([wave], codec.limits.cutter()))
     assert torch.equal(codec.encode(first, 24000).codes[0], speech.codes[0, : len(first) // 3840])
     out = codec.decode(speech, steps=1)
     assert out.shape == (1, len(wave)) and torch.isfinite(out).all()

@@ -74,14 +74,14 @@ def encode_plain(case: Case) -> Callable[[], object]:
 
 def decode(case: Case) -> Callable[[], object]:
     """Codes, text and prompt to mel."""
-    given, solver = decoder_inputs(case), case.codec.solver(case.steps, case.guidance)
+    given, solver = decoder_inputs(case), case.codec.limits.solver(case.steps, case.guidance)
     return lambda: case.codec.model.decode(solver=solver, **given).cpu()
 
 
 def decode_plain(case: Case) -> Callable[[], object]:
     import plain_path
 
-    given, solver = decoder_inputs(case), case.codec.solver(case.steps, case.guidance)
+    given, solver = decoder_inputs(case), case.codec.limits.solver(case.steps, case.guidance)
     solver = replace(solver, method="euler", sway=0.0, guidance_from=0.0, guidance_to=1.0)
     return lambda: plain_path.decode(case.codec.model, solver=solver, **given).cpu()
 
@@ -116,13 +116,14 @@ def first_sound(case: Case) -> Callable[[], object]:
     """The first wave of a stream once 1.44 s of codes are there, beside which their 1.44 s count too."""
     import torch
 
-    from tadicodec.pipeline.streaming import Utterance
+    from tadicodec.pipeline.streaming import Utterance, open_stream
 
     tokens = case.frames // 8
     codes = torch.arange(min(9, tokens)) % case.codec.config.autoencoder.codebook_size
 
     def run() -> object:
-        stream = case.codec.receive(Utterance(tokens, tokens * 3840, None, None), case.steps, case.guidance)
+        solver = case.codec.limits.solver(case.steps, case.guidance)
+        stream = open_stream(case.codec.renderer, Utterance(tokens, tokens * 3840, None, None), solver)
         return next(stream.feed(codes))
 
     return run
@@ -261,8 +262,8 @@ def measure(codec: Codec, args: argparse.Namespace) -> list[Row]:
     """Every stage at every length and batch; the plain path at batch 1 unless told otherwise."""
     from tadicodec.errors import InputError
 
-    steps = args.steps or codec.config.inference.steps
-    guidance = codec.config.inference.guidance if args.guidance is None else args.guidance
+    steps = args.steps or codec.config.inference.solver.steps
+    guidance = codec.config.inference.solver.guidance if args.guidance is None else args.guidance
     rows = []
     for name in args.stages:
         own, plain = STAGES[name]
@@ -287,7 +288,9 @@ def circumstances(codec: Codec, args: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on."""
     import torch
 
-    solver = codec.solver(args.steps, args.guidance)
+    from tadicodec.model.flow import count_evaluations
+
+    solver = codec.limits.solver(args.steps, args.guidance)
     device = torch.cuda.get_device_name(codec.device) if codec.device.type == "cuda" else processor()
     return {
         "model": codec.name,
@@ -298,7 +301,7 @@ def circumstances(codec: Codec, args: argparse.Namespace) -> dict[str, object]:
         "dtype": str(codec.dtype).removeprefix("torch."),
         "compiled": args.compile or "no",
         "solver": asdict(solver),
-        "network passes a decode": solver.evaluations,
+        "network passes a decode": count_evaluations(solver),
         "prompt_seconds": args.prompt_seconds,
         "mel error against float32": mel_error(codec, args),
     }
@@ -309,7 +312,9 @@ def mel_error(codec: Codec, args: argparse.Namespace) -> float:
     import plain_path
     import torch
 
-    solver = replace(codec.solver(args.steps, args.guidance), method="euler", sway=0.0, guidance_from=0, guidance_to=1)
+    solver = replace(
+        codec.limits.solver(args.steps, args.guidance), method="euler", sway=0.0, guidance_from=0, guidance_to=1
+    )
     given = decoder_inputs(Case(codec, 3.0, 1, solver.steps, solver.guidance, args.prompt_seconds))
     held = int(given["prompt_lengths"][0])
     with torch.inference_mode():

@@ -31,7 +31,7 @@ DEFAULTS = {"steps": int, "guidance": float, "method": str, "sway": float, "temp
 
 
 def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> None:
-    """Write OUT; `defaults` replace fields of the codec's InferenceConfig."""
+    """Write OUT; `defaults` replace fields of the codec's SolverConfig."""
     config = load_config(codec)
     shape = build(VocoderConfig, json.loads((vocoder / "vocoder.json").read_text()))
     network = Vocoder(shape)
@@ -44,7 +44,7 @@ def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> N
     config = replace(
         config,
         vocoder=shape,
-        inference=replace(config.inference, **defaults),
+        inference=replace(config.inference, solver=replace(config.inference.solver, **defaults)),
         quantization={"vocoder": describe(network)},
     )
     save_model(out, config, weights, overwrite=True)

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.checkpoint import load_config, load_weights, read_tensors, vocoder_file
+from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.model.flow import SolverConfig
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.tts.folder import load_tts
 from tadicodec.tts.masked import Words

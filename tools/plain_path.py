@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from tadicodec.config import SolverConfig
 from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.model.flow import SolverConfig, guide
+from tadicodec.model.flow import guide
 from tadicodec.model.transformer import Block
 from tadicodec.model.vocoder import Vocoder
 

@@ -37,7 +37,7 @@ def decode_items(
 ) -> list[Iterable[np.ndarray]]:
     """Waves in blocks [n], one series an utterance; a long one is decoded while it is taken, in windows of `chunk`
     seconds or of what the model takes at once. Raises InputError."""
-    most = codec.piece_tokens() if chunk is None else int(chunk * codec.token_rate)
+    most = codec.limits.piece_tokens if chunk is None else int(chunk * codec.token_rate)
     short = [index for index, item in enumerate(items) if int(item.lengths[0]) <= most]
     waves: dict[int, Iterable[np.ndarray]] = {}
     if short:

@@ -125,18 +125,17 @@ class Decoder:
 
     def waves(self, tokens: TokenStream) -> Iterator[np.ndarray]:
         """Blocks [n] as soon as the codes for them are there; all codes first where a prompt comes behind them."""
-        from tadicodec.codec import STREAM_SECONDS
-        from tadicodec.pipeline.streaming import Utterance
+        from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream
 
         header, prompt, codes = tokens.header, self.prompt, tokens.codes()
         if header.prompt_bytes:
             file = tokens.whole()
             prompt, codes = (file.prompt if prompt is None else prompt), iter(file.speech.codes)
         (generator,) = self.sampling.keywords(1)["generator"]
-        stream = self.codec.receive(
+        stream = open_stream(
+            self.codec.renderer,
             Utterance(header.codes, header.samples, header.text if self.text is None else self.text, prompt),
-            self.sampling.steps,
-            self.sampling.guidance,
+            self.codec.limits.solver(self.sampling.steps, self.sampling.guidance),
             generator,
             seconds=STREAM_SECONDS if self.chunk is None else self.chunk,
         )

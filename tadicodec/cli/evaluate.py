@@ -98,10 +98,10 @@ def prepare(args: argparse.Namespace) -> tuple[Evaluation, dict[str, Any], str]:
 
     from tadicodec.cli.loading import load_codec
     from tadicodec.eval.cases import read_cases
+    from tadicodec.eval.recordings import Recordings
     from tadicodec.eval.run import Evaluation
     from tadicodec.eval.systems.baselines import load_baselines
-    from tadicodec.eval.systems.recordings import RecordingRow, Recordings
-    from tadicodec.eval.systems.system import Setup, load_system
+    from tadicodec.eval.systems.system import RecordingRow, Setup, load_system
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     chosen, recordings = read_cases(args.input, args.split, args.limit), Recordings()

@@ -17,8 +17,8 @@ from tadicodec.eval.cases import Case, EvaluationSet
 from tadicodec.eval.choice import number
 from tadicodec.eval.judges.panel import Judges, out_of_memory
 from tadicodec.eval.judges.wer import failed, seed_tts, whisper_english
+from tadicodec.eval.recordings import Recordings, audible
 from tadicodec.eval.results import AUDIO, Key, Result, ResultFile
-from tadicodec.eval.systems.recordings import Recordings, audible
 from tadicodec.eval.systems.system import Rendering, Row
 from tadicodec.outputs import write_bytes
 

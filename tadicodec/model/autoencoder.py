@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.config import AutoencoderConfig
+from tadicodec.config import AutoencoderConfig, SolverConfig
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, Aligner, forced_alignment
 from tadicodec.model.decoder import Decoder
@@ -91,7 +91,7 @@ class Autoencoder(nn.Module):
         self,
         codes: Tensor,
         noise: Tensor,
-        solver: flow.SolverConfig,
+        solver: SolverConfig,
         *,
         lengths: Tensor | None = None,
         text_ids: Tensor | None = None,
@@ -109,7 +109,7 @@ class Autoencoder(nn.Module):
         branches = [self.decoder.prepare(condition, **reading, **given)]
         if solver.guided:
             branches.append(self.decoder.prepare(torch.zeros_like(condition), **given))
-        field = Field(self.decoder, branches, solver.times, self.run)
+        field = Field(self.decoder, branches, flow.evaluation_times(solver), self.run)
         return flow.solve(field, noise, solver, prompt=prompt, lengths=frames, prompt_lengths=prompt_lengths)
 
     def reading(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from tadicodec.config import SolverConfig
 from tadicodec.model.lengths import masked_std
 
 # (mel [B, F, D], time, guided) -> conditional velocity [B, F, D] and, where guided, the unconditional one
@@ -17,59 +16,21 @@ Field = Callable[[Tensor, float, bool], tuple[Tensor, Tensor | None]]
 Velocity = Callable[[Tensor, float], Tensor]
 
 
-@dataclass(frozen=True)
-class SolverConfig:
-    """How the path from noise to mel is walked; the defaults are the published code's.
+def evaluation_times(config: SolverConfig) -> list[float]:
+    """The times at which the network runs, in order, found by walking a path that goes nowhere."""
+    seen: list[float] = []
 
-    steps: intervals of the path; `evaluations` says how often they make the network run
-    guidance: 1 is the conditional model alone, 0 too (as published)
-    rescale: share of the std-matched result
-    method: "euler" takes the velocity in the middle of an interval, from the state at its start (as published);
-        "midpoint" and "heun" are the second-order methods of those names, two evaluations a step; "ab2" is
-        Adams-Bashforth, second order for one evaluation a step by reusing the one before
-    sway: 0 is even steps, -1 puts more near the noise, positive more near the mel (F5-TTS, Chen et al. 2024, eq. 7)
-    guidance_from, guidance_to: guidance outside of these times is off (Kynkäänniemi et al. 2024)
-    temperature: scale of the noise that the path starts from; below 1 is clearer and flatter (Grad-TTS, section 3.4)
-    """
+    def record(mel: Tensor, time: float) -> Tensor:
+        seen.append(time)
+        return mel
 
-    steps: int = 32
-    guidance: float = 2.0
-    rescale: float = 0.75
-    method: str = "euler"
-    sway: float = 0.0
-    guidance_from: float = 0.0
-    guidance_to: float = 1.0
-    temperature: float = 1.0
+    walk(record, torch.zeros(1), config, lambda mel: mel)
+    return seen
 
-    @property
-    def guided(self) -> bool:
-        return self.guidance not in (0.0, 1.0) and self.guidance_from <= self.guidance_to
 
-    def guided_at(self, time: float) -> bool:
-        return self.guided and self.guidance_from <= time <= self.guidance_to
-
-    @property
-    def edges(self) -> list[float]:
-        """Times between the steps, 0 to 1."""
-        even = [step / self.steps for step in range(self.steps + 1)]
-        return [s + self.sway * (math.cos(math.pi / 2 * s) - 1 + s) for s in even[:-1]] + [1.0]
-
-    @property
-    def times(self) -> list[float]:
-        """The times of all evaluations, found by walking a path that goes nowhere."""
-        seen: list[float] = []
-
-        def record(mel: Tensor, time: float) -> Tensor:
-            seen.append(time)
-            return mel
-
-        walk(record, torch.zeros(1), self, lambda mel: mel)
-        return seen
-
-    @property
-    def evaluations(self) -> int:
-        """Times the network runs on one item; where guided, twice."""
-        return sum(2 if self.guided_at(time) else 1 for time in self.times)
+def count_evaluations(config: SolverConfig) -> int:
+    """How often the network runs for one item; a guided time counts twice."""
+    return sum(2 if config.guided_at(time) else 1 for time in evaluation_times(config))
 
 
 def noisy(mel: Tensor, noise: Tensor, time: Tensor, sigma: float) -> tuple[Tensor, Tensor]:

@@ -6,14 +6,11 @@ Norms carry no weight of their own: in the decoder each norm's gain is a linear 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-if TYPE_CHECKING:
-    from tadicodec.model.fused import FusedBlock
 
 ROTARY_BASE = 10000.0
 NORM_EPS = 1e-6
@@ -84,6 +81,16 @@ class SwiGLU(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+class FastPath(Protocol):
+    """Another way to compute a block where no gradient is wanted (`model.fused` makes them)."""
+
+    def fits(self, block: Block) -> bool:
+        """Whether it still computes what the block's parameters say."""
+
+    def sequence(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """States [B, S, H] to what the block makes of them [B, S, H]."""
+
+
 class Block(nn.Module):
     """Pre-norm attention and SwiGLU, each with a residual."""
 
@@ -93,7 +100,7 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config)
         self.input_layernorm = TimedRMSNorm(config.hidden_size) if config.timed else RMSNorm()
         self.post_attention_layernorm = TimedRMSNorm(config.hidden_size) if config.timed else RMSNorm()
-        self.fused: FusedBlock | None = None  # `fused.fuse` sets it, for inference
+        self.fused: FastPath | None = None  # `fused.fuse` sets it, for inference
 
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, time: Tensor | None = None

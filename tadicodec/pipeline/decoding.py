@@ -1,4 +1,4 @@
-"""Codes to mels, in batches: what a caller asked for as settings, what the decoder gets as items."""
+"""Codes to mels and waves, in batches of what the model takes at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tadicodec.config import CodecConfig, SolverConfig
 from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.model.flow import SolverConfig
+from tadicodec.model.vocoder import Vocoder
+from tadicodec.pipeline.limits import Limits
+from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import grouped, pad
 from tadicodec.speech import FRAMES_PER_TOKEN, Prompt
 
@@ -26,6 +29,31 @@ class Item:
     @property
     def tokens(self) -> int:
         return len(self.codes) + (0 if self.prompt is None else len(self.prompt.codes))
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """The networks that make waves of codes, and what they take."""
+
+    model: Autoencoder
+    vocoder: Vocoder
+    limits: Limits
+
+    @property
+    def config(self) -> CodecConfig:
+        """The configuration of the codec."""
+        return self.limits.config
+
+    def render(self, items: Sequence[Item], solver: SolverConfig) -> list[Tensor]:
+        """Waves [480 F_i] on the CPU of items that the model takes at once."""
+        most = self.limits.batch_tokens(self.model.vq_in_linear.bias.device)
+        mels = decode_items(self.model, items, solver, most)
+        waves: dict[int, Tensor] = {}
+        for group in grouped(range(len(mels)), [len(mel) for mel in mels], most * FRAMES_PER_TOKEN):
+            lengths = torch.tensor([len(mels[index]) for index in group])
+            together = pad([mels[index] for index in group])
+            waves |= zip(group, vocode(self.vocoder, self.config, together, lengths), strict=True)
+        return [waves[index] for index in range(len(mels))]
 
 
 def draw(tokens: int, bins: int, generator: torch.Generator) -> Tensor:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tadicodec import arguments
-from tadicodec.config import CodecConfig
+from tadicodec.config import CodecConfig, SolverConfig
 from tadicodec.errors import InputError
-from tadicodec.pipeline.pieces import Script
+from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.tokens import TextTokenizer
 
 TOKEN_RATE = 6.25
+AHEAD_TOKENS = 2  # a window of a long decode ends at least so many behind its cut
+LONGEST_PIECE = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,29 @@ class Limits:
     def piece_tokens(self) -> int:
         """Tokens the model takes at once."""
         return max(int(self.config.inference.piece_seconds * TOKEN_RATE), 2)
+
+    def batch_tokens(self, device: torch.device) -> int:
+        """Padded tokens that go through the network together."""
+        return self.piece_tokens * (4 if device.type == "cpu" else 32)
+
+    def cutter(self, seconds: float = LONGEST_PIECE) -> Cutter:
+        """Cuts into pieces of at most so long, and of what the model takes."""
+        longest = min(max(int(min(seconds, LONGEST_PIECE) * TOKEN_RATE), 2), self.piece_tokens)
+        search = max(min(longest // 2, CONTINUE_TOKENS), 1)
+        return Cutter(longest, search, ahead=min(AHEAD_TOKENS, search))
+
+    def solver(self, steps: int | None = None, guidance: float | None = None) -> SolverConfig:
+        """The model's own way from noise to mel, with other steps or guidance where they are given.
+
+        Raises:
+            InputError: steps below 1, or guidance that is negative or not finite.
+        """
+        own = self.config.inference.solver
+        steps = own.steps if steps is None else arguments.whole("steps", steps, 1, " (32 is usual)")
+        if guidance is None:
+            guidance = own.guidance
+        guidance = arguments.number("guidance", guidance, 0, float("inf"), " (0 is none, 2 is usual)")
+        return replace(own, steps=steps, guidance=guidance)
 
     def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
         """Raise InputError unless this model can decode these codes with these prompts."""

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from torch import Tensor
 
+CONTINUE_TOKENS = 19  # about 3 s of what came before serve as the prompt of the next window
 IDEOGRAPHS = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # written without spaces: each may end a piece
 WORD = re.compile(rf"[{IDEOGRAPHS}]\s*|[^\s{IDEOGRAPHS}]+\s*")
 

@@ -7,59 +7,55 @@ vocoder sees the frames on both sides of a cut, and the waves on both sides over
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
+from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.model import quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
-from tadicodec.model.flow import SolverConfig
-from tadicodec.pipeline.decoding import Item, decode_batch, draw
-from tadicodec.pipeline.pieces import Cutter, Script
-from tadicodec.speech import FRAMES_PER_TOKEN, Prompt
-
-if TYPE_CHECKING:
-    from tadicodec.codec import Codec
-    from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.pipeline.decoding import Item, Renderer, decode_batch, draw
+from tadicodec.pipeline.limits import LONGEST_PIECE
+from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
+from tadicodec.pipeline.vocoding import WaveStream, Window
+from tadicodec.pipeline.waves import generator_of
+from tadicodec.speech import FRAMES_PER_TOKEN, Prompt, Speech
 
 MOST_LETTERS = 4.0  # a token; 25 a second
-CONTINUE_TOKENS = 19  # about 3 s of what came before serve as a window's prompt
 BLEND_FRAMES = 8
-FADE = 480  # samples over which waves of two windows are cross-faded, one frame
+STREAM_SECONDS = 1.44  # 9 tokens a window
+SHORTEST_WINDOW = 0.64  # seconds
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is known before the codes come."""
+    """What is known before the codes come: how many tokens and 24 kHz samples, what is said, in whose voice."""
 
     tokens: int
     samples: int
     text: str | None
     prompt: Prompt | None
 
-
-@dataclass(frozen=True)
-class Window:
-    """mel [F, 128] is final; `ahead` [A, 128] comes after it and will be decoded again; `last`: nothing follows."""
-
-    mel: Tensor
-    ahead: Tensor
-    last: bool
+    @classmethod
+    def of(cls, speech: Speech, prompt: Prompt | None) -> Utterance:
+        """What a Speech that holds one utterance announces."""
+        return cls(int(speech.lengths[0]), int(speech.samples[0]), speech.text[0], prompt)
 
 
 class Stream:
     """`feed` it the codes of an utterance as they come; it yields waves whose sum is as long as the utterance."""
 
     def __init__(
-        self, codec: Codec, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
+        self, renderer: Renderer, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
     ) -> None:
-        self.codec, self.left = codec, utterance.samples
-        self.mels = MelStream(codec, utterance, solver, generator, cutter)
-        self.waves = WaveStream(codec)
+        self.left = utterance.samples
+        self.mels = MelStream(renderer, utterance, solver, generator, cutter)
+        self.waves = WaveStream(renderer.vocoder, renderer.config)
 
     @torch.inference_mode()
     def feed(self, codes: Tensor) -> Iterator[Tensor]:
@@ -76,19 +72,20 @@ class MelStream:
     """Codes to final mel frames, window by window. Where it cuts does not depend on how the codes arrive."""
 
     def __init__(
-        self, codec: Codec, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
+        self, renderer: Renderer, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
     ) -> None:
-        self.codec, self.utterance, self.cutter = codec, utterance, cutter
+        self.model, self.limits, self.config = renderer.model, renderer.limits, renderer.config
+        self.utterance, self.cutter = utterance, cutter
         self.solver, self.generator = solver, generator
         self.script = Script(utterance.text, utterance.tokens)
-        bins = codec.config.mel.num_mels
+        bins = self.config.mel.num_mels
         self.place = 0  # tokens whose mel is final
         self.codes = torch.zeros(0, dtype=torch.long)  # from `place` on
         self.noise, self.ahead = torch.zeros(0, bins), torch.zeros(0, bins)  # from `place` on, from the last window
         self.before = (torch.zeros(0, dtype=torch.long), torch.zeros(0, bins))  # codes and mel that end at `place`
 
     def append(self, codes: Tensor) -> None:
-        self.codec.limits.check_codes(codes)
+        self.limits.check_codes(codes)
         self.codes = torch.cat([self.codes, codes.cpu()])
         if self.place + len(self.codes) > self.utterance.tokens:
             raise InputError(f"more codes than the {self.utterance.tokens} announced")
@@ -113,12 +110,12 @@ class MelStream:
         end: int | None = self.place + taken
         if end == self.utterance.tokens:
             end = None  # every word left is said in it
-        elif self.codec.config.autoencoder.aligned:
+        elif self.config.autoencoder.aligned:
             self.listen(taken)
         prompt, words = self.prompt(), self.script.between(self.place, end)
         noise = self.noise[: taken * FRAMES_PER_TOKEN]
-        item = Item(self.codes[:taken], noise, self.codec.limits.text_ids(words, prompt), prompt)
-        return decode_batch(self.codec.model, [item], self.solver)[0]
+        item = Item(self.codes[:taken], noise, self.limits.text_ids(words, prompt), prompt)
+        return decode_batch(self.model, [item], self.solver)[0]
 
     def blend(self, mel: Tensor) -> Tensor:
         """The first frames pass over from what the window before made of them."""
@@ -143,18 +140,18 @@ class MelStream:
         words = self.script.between(self.place - len(codes), self.place) or ""
         if given is None:
             return Prompt(mel, codes, words)
-        said = self.codec.limits.join(given.text, words)
+        said = self.limits.join(given.text, words)
         return Prompt(torch.cat([given.mel, mel]), torch.cat([given.codes, codes]), said)
 
     def listen(self, taken: int) -> None:
         """Find in the codes where the next words are said, as far as `taken` tokens reach."""
         indices = self.script.ahead(self.place, int(MOST_LETTERS * taken) + 20)
-        words, encode = [self.script.words[index] for index in indices], self.codec.tokenizer.encode
+        words, encode = [self.script.words[index] for index in indices], self.limits.tokenizer.encode
         ids = encode("".join(words)) if words else []
         if not ids:
             return
         heard = torch.cat([self.before[0], self.codes[:taken]])
-        times = spoken_at(self.codec.model, heard, len(self.before[0]), torch.tensor(ids))
+        times = spoken_at(self.model, heard, len(self.before[0]), torch.tensor(ids))
         first = [len(encode("".join(words[:count]))) for count in range(len(words))]
         first = [min(letter + (letter > 0), len(ids) - 1) for letter in first]  # behind the space
         self.script.begin(indices, [self.place + times[letter] for letter in first])
@@ -171,35 +168,44 @@ def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor) ->
     return torch.where(times < logits.shape[1], times / STEPS_PER_TOKEN, torch.inf).tolist()
 
 
-class WaveStream:
-    """Mel windows to waves that sound as if made at once: the vocoder sees a finite number of frames on either side."""
+def open_stream(
+    renderer: Renderer,
+    utterance: Utterance,
+    solver: SolverConfig,
+    generator: torch.Generator | None = None,
+    seconds: float = STREAM_SECONDS,
+) -> Stream:
+    """A stream for codes that are still to come: `feed` them to it. generator: None is seed 0.
 
-    def __init__(self, codec: Codec) -> None:
-        config = codec.config
-        self.vocoder, self.device, self.hop = codec.vocoder, codec.device, config.mel.hop_size
-        self.context = 3 * (config.vocoder.num_layers + 1) + config.mel.n_fft // self.hop  # frames it sees on a side
-        self.mel = torch.zeros(0, config.mel.num_mels)  # frames already made, as context, and those still waiting
-        self.made = 0  # of these frames
-        self.end = torch.zeros(0)  # held back for the cross-fade
+    Raises:
+        InputError: windows of so many seconds cannot be, or the prompt is of another model.
+    """
+    seconds = arguments.number("windows of", seconds, SHORTEST_WINDOW, LONGEST_PIECE, " of seconds")
+    if utterance.prompt is not None:
+        renderer.limits.check_prompt(utterance.prompt)
+    generator = generator_of(generator)
+    return Stream(renderer, utterance, solver, generator, renderer.limits.cutter(seconds))
 
-    def push(self, window: Window) -> Tensor:
-        """Wave [n] of the frames whose right context is there: `window.ahead`, or later frames where that is empty."""
-        self.mel = torch.cat([self.mel, window.mel])
-        waits = 0 if window.last or len(window.ahead) else self.context
-        stop = len(self.mel) - waits
-        if stop <= self.made:
-            return torch.zeros(0)
-        first = max(self.made - self.context - 1, 0)
-        seen = torch.cat([self.mel[first:], window.ahead[: self.context]])
-        wave = self.vocoder(seen[None].to(self.device))[0].cpu()
-        wave = self.crossfade(wave[self.made * self.hop - first * self.hop - len(self.end) : (stop - first) * self.hop])
-        keep = max(stop - self.context - 1, 0)
-        self.mel, self.made = self.mel[keep:], stop - keep
-        held = 0 if window.last else FADE
-        self.end = wave[len(wave) - held :]
-        return wave[: len(wave) - held]
 
-    def crossfade(self, wave: Tensor) -> Tensor:
-        count = len(self.end)
-        share = (torch.arange(count) + 0.5) / max(count, 1)
-        return torch.cat([torch.lerp(self.end, wave[:count], share), wave[count:]])
+def render_all(
+    renderer: Renderer,
+    speech: Speech,
+    prompts: Sequence[Prompt | None],
+    solver: SolverConfig,
+    generators: Sequence[torch.Generator],
+) -> list[Tensor]:
+    """A batch of utterances to waves [N_i] on the CPU: those that the model takes at once together, longer ones in
+    windows."""
+    limits = renderer.limits
+    waves: dict[int, Tensor] = {}
+    items: dict[int, Item] = {}
+    for i, (prompt, generator) in enumerate(zip(prompts, generators, strict=True)):
+        one = speech[i]
+        if int(one.lengths[0]) > limits.piece_tokens:
+            stream = Stream(renderer, Utterance.of(one, prompt), solver, generator, limits.cutter())
+            waves[i] = torch.cat(list(stream.feed(one.codes[0])))
+        else:
+            noise = draw(int(one.lengths[0]), renderer.config.mel.num_mels, generator)
+            items[i] = Item(one.codes[0].cpu(), noise, limits.text_ids(one.text[0], prompt), prompt)
+    waves |= zip(items, renderer.render(list(items.values()), solver), strict=True)
+    return [waves[i][: int(samples)] for i, samples in enumerate(speech.samples)]

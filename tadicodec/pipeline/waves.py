@@ -95,6 +95,24 @@ def grouped(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]
     return groups
 
 
+def floats(name: str, value: Any, axes: tuple[int, ...]) -> Tensor:
+    """Numbers with so many axes as a float32 tensor. Raises InputError."""
+    try:
+        found = torch.as_tensor(value, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} is an array or tensor of numbers, not {arguments.described(value)}") from None
+    if found.ndim not in axes or not found.numel():
+        raise InputError(f"{name} of shape {list(found.shape)}: give {' or '.join(map(str, axes))} axes, none empty")
+    return found
+
+
+def generators_of(value: Any, count: int) -> list[torch.Generator]:
+    """One generator for all items, or one an item; None is a new one with seed 0. Raises InputError."""
+    if isinstance(value, (list, tuple)):
+        return [generator_of(one) for one in each(value, count)]
+    return [generator_of(value)] * count
+
+
 def generator_of(value: Any) -> torch.Generator:
     """A generator; None is a new one with seed 0. Raises InputError."""
     if value is None:

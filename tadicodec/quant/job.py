@@ -18,6 +18,7 @@ from tadicodec.integers.layout import count_weights, describe
 from tadicodec.integers.lookup import tabulate
 from tadicodec.integers.packed_linear import SCALES, PackedLinear
 from tadicodec.model.decoder import time_embedding
+from tadicodec.model.flow import evaluation_times
 from tadicodec.quant.conversion import check_fit, convert, prepare
 from tadicodec.quant.recipe import QuantConfig, TuneConfig
 
@@ -117,7 +118,7 @@ def check_codec(codec: Codec, job: Job) -> None:
 
 def tabulate_times(codec: Codec, model: nn.Module, dtype: torch.dtype) -> None:
     """Time network and time gains of a copy of the codec's network, for the times its own solver visits."""
-    times = torch.tensor(sorted(set(codec.solver().times)), device=codec.device)
+    times = torch.tensor(sorted(set(evaluation_times(codec.limits.solver()))), device=codec.device)
     source, size = "decoder.diff_step_mlp", codec.config.autoencoder.hidden_size
     readers = [name for name, _ in model.named_modules() if fnmatchcase(name, "decoder.*to_weight")]
     tabulate(model, source, readers, time_embedding(times, size), dtype, codec.model)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.checkpoint import save_model
-from tadicodec.config import CodecConfig
+from tadicodec.config import CodecConfig, SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
@@ -184,7 +184,7 @@ class CodecTask:
     """`recipes/codec`: one network, one optimiser."""
 
     ema = "codec"
-    picture_solver = flow.SolverConfig(steps=8, guidance=1.0)
+    picture_solver = SolverConfig(steps=8, guidance=1.0)
 
     def __init__(self, config: CodecConfig, objective: CodecObjective) -> None:
         self.config, self.objective = config, objective

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from tadicodec.checkpoint import save_model
 from tadicodec.codec import Codec
-from tadicodec.config import CodecConfig, InferenceConfig
+from tadicodec.config import CodecConfig, InferenceConfig, SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.model import flow
 from tadicodec.model.decoder import Conditioning
 from tadicodec.model.field import Field
-from tadicodec.model.flow import SolverConfig, solve
+from tadicodec.model.flow import solve
 from tadicodec.model.fused import unfuse
 from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask, heard_error, mean_error
 from tadicodec.train.task import Batch, Losses
@@ -48,6 +48,10 @@ class FewStepObjective:
 
     def inference(self, taught: InferenceConfig) -> InferenceConfig:
         """What the trained model does when not told otherwise."""
+        return replace(taught, solver=self.solver(taught.solver))
+
+    def solver(self, taught: SolverConfig) -> SolverConfig:
+        """The teacher's way from noise to mel, in fewer steps and without guidance."""
         return replace(taught, steps=self.steps, guidance=1.0, method="euler")
 
 
@@ -61,8 +65,8 @@ class FewStepNetwork(CodecNetwork):
         self.codec.load_state_dict(teacher.model.state_dict())
         for name, child in self.codec.decoder.named_children():
             child.requires_grad_(name in STEPWISE)
-        self.taught = teacher.solver()
-        self.solver = replace(self.taught, steps=few.steps, guidance=1.0, method="euler")
+        self.taught = teacher.limits.solver()
+        self.solver = few.solver(self.taught)
         self.hears = few.hear_weight > 0
         self.teacher = (copy.deepcopy(teacher.model),)  # in a tuple: neither trained nor saved
         unfuse(self.teacher[0])
@@ -93,7 +97,9 @@ class FewStepNetwork(CodecNetwork):
 
     def teach(self, given: Conditioning, bare: Conditioning) -> Field:
         teacher = self.teacher[0].to(given.frames.device)
-        return Field(teacher.decoder, [given, bare] if self.taught.guided else [given], self.taught.times)
+        return Field(
+            teacher.decoder, [given, bare] if self.taught.guided else [given], flow.evaluation_times(self.taught)
+        )
 
     def velocity(self, x: Tensor, time: float, given: Conditioning) -> Tensor:
         return self.codec.decoder(x, torch.full((len(x),), time, device=x.device), given)

@@ -45,8 +45,8 @@ class Speaker:
         if made_for and made_for != codec.weights:
             named = f"{engine.config.codec_name!r} ({made_for})" if engine.config.codec_name else made_for
             raise InputError(
-                f"this model speaks the codes of codec {named}, not of {codec.name!r} ({codec.weights}); give the codec "
-                "that its corpus was tokenized with as --model (codec=...)"
+                f"this model speaks the codes of codec {named}, not of {codec.name!r} ({codec.weights}); give the one "
+                "its corpus was tokenized with as --model (codec=...)"
             )
         if not made_for and engine.config.text != BYTES and codec.bundled:
             raise InputError(
@@ -138,7 +138,7 @@ class Speaker:
             text = say(text)  # numbers and abbreviations as they are said, so that their length counts
         sentences = split_sentences(text, self.longest(prompt))
         scripts = [self.engine.script(sentence, prompt) for sentence in sentences]
-        most = self.codec.piece_tokens()
+        most = self.codec.limits.piece_tokens
         if options.seconds is None:
             lengths = [most if script.tokens > most else None for script in scripts]
         else:
@@ -155,7 +155,7 @@ class Speaker:
 
     def longest(self, prompt: Prompt) -> int:
         """UTF-8 bytes a sentence may have, for the decoder's sake and its own."""
-        seconds = min(LONGEST_SENTENCE, 0.8 * self.codec.piece_tokens() / self.codec.token_rate)
+        seconds = min(LONGEST_SENTENCE, 0.8 * self.codec.limits.piece_tokens / self.codec.token_rate)
         spoken = int(seconds * self.codec.token_rate / USUAL)
         room = self.codec.config.inference.max_text_tokens - len(prompt.text.encode()) - 1
         if room < 8:

@@ -7,11 +7,11 @@ import pytest
 import soundfile
 
 from tadicodec.eval.cases import read_cases
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.report.figures import summarise
 from tadicodec.eval.results import open_results
 from tadicodec.eval.run import Evaluation, audio_file, run
-from tadicodec.eval.systems.recordings import RecordingRow, Recordings
-from tadicodec.eval.systems.system import Rendering, Setup, load_system
+from tadicodec.eval.systems.system import RecordingRow, Rendering, Setup, load_system
 from tests.eval.conftest import RATE, TEXTS
 
 SETTINGS = {"some": "settings"}

@@ -16,6 +16,7 @@ from tadicodec.errors import InputError
 from tadicodec.integers.layout import describe, restore
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.model.decoder import time_embedding
+from tadicodec.model.flow import evaluation_times
 from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.glm import nearest
 from tadicodec.quant.job import Job, quantize_codec, save_quantized, sizes
@@ -201,7 +202,7 @@ def test_tabulated_times_give_the_same_wave_at_the_models_own_steps(tmp_path: Pa
     loaded = Codec.from_pretrained(tmp_path / "q")
     gains = [name for name in loaded.model.state_dict() if name.endswith("to_weight.rows")]
     assert len(gains) == 2 * codec.config.autoencoder.decoder_num_layers + 1
-    time = torch.tensor(codec.solver().times)
+    time = torch.tensor(evaluation_times(codec.limits.solver()))
     norm = codec.model.decoder.norm.to_weight
     embedded = codec.model.decoder.diff_step_mlp(time_embedding(time, codec.config.autoencoder.hidden_size))
     table = loaded.model.decoder.norm.to_weight(loaded.model.decoder.diff_step_mlp(time_embedding(time, 32)))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tadicodec.config import SolverConfig
 from tadicodec.model import flow, quantizer
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.lengths import interpolate, masked_std
@@ -56,7 +57,7 @@ def test_euler_is_exact_on_a_straight_path() -> None:
     """The velocity of one fixed target is constant along the path, so any number of steps lands on it."""
     target, noise = torch.randn(1, 16, 4), torch.randn(1, 16, 4)
     for steps in (1, 5):
-        out = flow.solve(lambda x, t, guided: (target - noise, None), noise, flow.SolverConfig(steps, 0.0))
+        out = flow.solve(lambda x, t, guided: (target - noise, None), noise, SolverConfig(steps, 0.0))
         torch.testing.assert_close(out, target)
 
 
@@ -66,7 +67,7 @@ def test_guidance_of_one_is_none() -> None:
         return -x, None
 
     for guidance in (0.0, 1.0):
-        flow.solve(field, torch.randn(1, 8, 4), flow.SolverConfig(2, guidance))
+        flow.solve(field, torch.randn(1, 8, 4), SolverConfig(2, guidance))
 
 
 def test_noisy_is_the_derivative_of_its_path() -> None:

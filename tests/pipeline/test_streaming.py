@@ -14,7 +14,8 @@ from tadicodec.errors import InputError
 from tadicodec.pipeline import streaming
 from tadicodec.pipeline.encoding import parts_of
 from tadicodec.pipeline.pieces import Cutter
-from tadicodec.pipeline.streaming import Utterance, WaveStream, Window
+from tadicodec.pipeline.streaming import Stream, Utterance, open_stream
+from tadicodec.pipeline.vocoding import WaveStream, Window
 from tadicodec.speech import Speech
 from tests.conftest import tiny_codec, voice
 
@@ -28,7 +29,11 @@ def speech(codec: Codec) -> Speech:
 
 
 def announced(speech: Speech) -> Utterance:
-    return Utterance(int(speech.lengths[0]), int(speech.samples[0]), speech.text[0], None)
+    return Utterance.of(speech, None)
+
+
+def receive(codec: Codec, utterance: Utterance, steps: int | None = None) -> Stream:
+    return open_stream(codec.renderer, utterance, codec.limits.solver(steps))
 
 
 @pytest.mark.parametrize("prompted", [False, True])
@@ -37,8 +42,8 @@ def test_a_stream_does_not_depend_on_how_codes_arrive(codec: Codec, speech: Spee
     whole = torch.cat(list(codec.stream(speech, prompt)))
     assert whole.shape == (int(speech.samples[0]),) and torch.isfinite(whole).all()
     for size in (1, 40):
-        known = Utterance(int(speech.lengths[0]), int(speech.samples[0]), speech.text[0], prompt)
-        stream = codec.receive(known)
+        known = Utterance.of(speech, prompt)
+        stream = receive(codec, known)
         parts = [wave for codes in speech.codes[0].split(size) for wave in stream.feed(codes)]
         torch.testing.assert_close(torch.cat(parts), whole, atol=1e-6, rtol=0)
 
@@ -53,7 +58,7 @@ def test_a_long_decode_is_the_stream_of_the_models_own_pieces(codec: Codec, spee
 
 def test_sound_comes_before_the_later_codes(codec: Codec, speech: Speech) -> None:
     """After 9 codes (1.44 s), and from then on never later than what has been played."""
-    stream, heard = codec.receive(announced(speech)), []
+    stream, heard = receive(codec, announced(speech)), []
     made = 0.0
     for count, codes in enumerate(speech.codes[0].split(1), start=1):
         now = count / codec.token_rate
@@ -66,7 +71,7 @@ def test_sound_comes_before_the_later_codes(codec: Codec, speech: Speech) -> Non
 
 
 def test_memory_of_a_stream_is_bounded(codec: Codec) -> None:
-    stream = codec.receive(Utterance(400, 400 * 3840, None, None), steps=1)
+    stream = receive(codec, Utterance(400, 400 * 3840, None, None), steps=1)
     sizes = []
     for codes in torch.randint(0, 2**14, (400,), generator=torch.Generator().manual_seed(0)).split(5):
         list(stream.feed(codes))
@@ -95,7 +100,7 @@ def test_windows_get_the_words_that_are_said_in_them(codec: Codec, monkeypatch: 
 
     monkeypatch.setattr(streaming, "spoken_at", spoken)
     monkeypatch.setattr(streaming, "decode_batch", decode)
-    stream = codec.receive(Utterance(40, 40 * 3840, " ".join(words), None))
+    stream = receive(codec, Utterance(40, 40 * 3840, " ".join(words), None))
     list(stream.feed(torch.zeros(40, dtype=torch.long)))
     for start, text in seen:  # the window's words, after those of the 3 s before it
         stop = min(start + 9, 40)
@@ -122,7 +127,7 @@ def test_joins_are_not_heard(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> N
     windows meet is that of the rest."""
     wave = voice(16.0)
     mel = codec.mel(wave)[0]
-    stream = codec.receive(Utterance(len(mel) // 8, len(wave), None, None))
+    stream = receive(codec, Utterance(len(mel) // 8, len(wave), None, None))
 
     def decode(model, items, solver):
         start = stream.mels.place * 8
@@ -141,7 +146,7 @@ def test_joins_are_not_heard(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_vocoder_in_windows_is_the_vocoder_at_once(codec: Codec) -> None:
     mel = torch.randn(500, 128, generator=torch.Generator().manual_seed(0))
-    whole, stream = codec.vocoder(mel[None])[0], WaveStream(codec)
+    whole, stream = codec.vocoder(mel[None])[0], WaveStream(codec.vocoder, codec.config)
     blocks = mel.split([8, 8, 40, 100, 344])
     waves = [stream.push(Window(block, mel[:0], i == 4)) for i, block in enumerate(blocks)]
     torch.testing.assert_close(torch.cat(waves), whole, atol=1e-5, rtol=1e-4)
@@ -206,8 +211,8 @@ def test_bad_streams(codec: Codec, speech: Speech) -> None:
         lambda: next(codec.stream(codec.encode([voice(0.5)] * 2, 24000))),
         lambda: next(codec.stream(speech, seconds=0.1)),
         lambda: next(codec.stream(speech, seconds=float("nan"))),
-        lambda: list(codec.receive(Utterance(5, 5 * 3840, None, None)).feed(torch.zeros(6, dtype=torch.long))),
-        lambda: list(codec.receive(Utterance(5, 5 * 3840, None, None)).feed(torch.full((2,), 2**14))),
+        lambda: list(receive(codec, Utterance(5, 5 * 3840, None, None)).feed(torch.zeros(6, dtype=torch.long))),
+        lambda: list(receive(codec, Utterance(5, 5 * 3840, None, None)).feed(torch.full((2,), 2**14))),
         lambda: codec.encode_blocks(iter([])),
     ):
         with pytest.raises(InputError):

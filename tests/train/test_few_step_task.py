@@ -53,7 +53,7 @@ def test_learns_and_leaves_the_codes_alone(folder: Path, tmp_path: Path) -> None
 
     teacher, student = Codec.from_pretrained(folder / "teacher"), Codec.from_pretrained(tmp_path / "run" / "model")
     assert student.weights == teacher.weights
-    assert (student.config.inference.steps, student.config.inference.guidance) == (1, 1.0)
+    assert (student.config.inference.solver.steps, student.config.inference.solver.guidance) == (1, 1.0)
     assert student.solver().evaluations == 1
     before, after = teacher.model.state_dict(), student.model.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -75,7 +75,7 @@ def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path) -> None:
 def test_the_teacher_with_its_own_settings_is_met_exactly() -> None:
     """A student that takes its teacher's steps without guidance starts without error, alone and in a padded batch."""
     teacher = tiny_codec()
-    object.__setattr__(teacher.config.inference, "guidance", 1.0)
+    object.__setattr__(teacher.config.inference.solver, "guidance", 1.0)
     task = FewStepTask(teacher, FewStepObjective(steps=2, prompt_probability=0.5))
     generator = torch.Generator().manual_seed(0)
     mels = [torch.randn(size, 128, generator=generator) for size in (48, 80)]

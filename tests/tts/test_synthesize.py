@@ -76,7 +76,7 @@ def test_any_text_gets_a_wave(speaker: Speaker, prompt: Prompt, text: str) -> No
 
 def test_two_thousand_words_are_planned_in_sentences_the_codec_can_decode(speaker: Speaker, prompt: Prompt) -> None:
     plan = speaker.plan("some word, or 1999 others " * 500, prompt, Options())
-    assert len(plan) > 50 and all(script.tokens <= speaker.codec.piece_tokens() for _, script in plan)
+    assert len(plan) > 50 and all(script.tokens <= speaker.codec.limits.piece_tokens for _, script in plan)
     for sentence, _ in plan:
         speaker.codec.limits.text_ids(sentence, prompt)  # raises when it is too long
 

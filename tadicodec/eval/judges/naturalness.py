@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.judges.audible import SAMPLE_RATE, check_audible
+from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.utmos import load_utmos
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.judges.audible import SAMPLE_RATE, check_audible
+from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.published import local, pretrained
 from tadicodec.eval.judges.wavlm_verification import load_verification
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from tadicodec.errors import InputError
-from tadicodec.eval.judges.audible import SAMPLE_RATE, check_audible
+from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.published import local, pretrained
 
 WINDOW = 30 * SAMPLE_RATE  # samples that Whisper hears at once

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
+from typing import Any
 
 from tadicodec.eval.bits import total
 from tadicodec.eval.judges.wer import Edits
@@ -123,3 +124,25 @@ def real_time(results: Sequence[Result], of: Callable[[Result], float | None]) -
     """The median, which a slow first call cannot move."""
     factors = [taken / r.seconds for r in results if (taken := of(r)) is not None and r.seconds]
     return median(factors) if factors else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the two renderings show. `worst` are utterances of the row `main`, the worst first."""
+
+    header: dict[str, Any]
+    rows: list[RowSummary]
+    main: str
+    worst: list[Result]
+    failures: list[Result]
+    results: list[Result]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "header": self.header,
+            "rows": [asdict(row) for row in self.rows],
+            "main_row": self.main,
+            "worst": [result.id for result in self.worst],
+            "failures": [{"row": r.row, "id": r.id, "seed": r.seed, "reason": r.failure} for r in self.failures],
+            "utterances": [asdict(result) for result in self.results],
+        }

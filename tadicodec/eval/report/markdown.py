@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from tadicodec.eval.bits import TEXT_COMPRESSOR
-from tadicodec.eval.report.figures import ALL, Errors, RowSummary
+from tadicodec.eval.report.figures import ALL, Errors, Report, RowSummary
 from tadicodec.eval.report.intervals import Estimate
-from tadicodec.eval.report.report import Report
 from tadicodec.eval.results import Result
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")

@@ -7,13 +7,14 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tadicodec import __version__
-from tadicodec.eval.report.figures import RowSummary, summarise
+from tadicodec.eval.report.figures import Report, summarise
+from tadicodec.eval.report.markdown import markdown
+from tadicodec.eval.report.page import page
 from tadicodec.eval.results import Result
 from tadicodec.eval.run import Evaluation, worst
 from tadicodec.outputs import write_bytes
@@ -23,28 +24,6 @@ PACKAGES = (
     "speechmos",
 )  # fmt: skip
 DEBIAN = ("codec2", "opus-tools")  # their programs do not all know their version, the packages do
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that the two renderings show. `worst` are utterances of the row `main`, the worst first."""
-
-    header: dict[str, Any]
-    rows: list[RowSummary]
-    main: str
-    worst: list[Result]
-    failures: list[Result]
-    results: list[Result]
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "header": self.header,
-            "rows": [asdict(row) for row in self.rows],
-            "main_row": self.main,
-            "worst": [result.id for result in self.worst],
-            "failures": [{"row": r.row, "id": r.id, "seed": r.seed, "reason": r.failure} for r in self.failures],
-            "utterances": [asdict(result) for result in self.results],
-        }
 
 
 def make_report(evaluation: Evaluation, results: Sequence[Result], header: dict[str, Any]) -> Report:
@@ -60,9 +39,6 @@ def make_report(evaluation: Evaluation, results: Sequence[Result], header: dict[
 
 def write_report(evaluation: Evaluation, report: Report) -> None:
     """Write report.json, report.md and report.html."""
-    from tadicodec.eval.report.markdown import markdown
-    from tadicodec.eval.report.page import page
-
     out = evaluation.out
     files = {
         "report.json": json.dumps(report.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",

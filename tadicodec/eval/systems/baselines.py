@@ -18,8 +18,8 @@ from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
 from tadicodec.eval.bits import Bits
 from tadicodec.eval.cases import Case
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.encodec import ENCODEC, EncodecRow
-from tadicodec.eval.systems.recordings import Recordings
 from tadicodec.eval.systems.system import Rendering, Row
 
 CODEC2_RATE, CODEC2_FRAME = 8000, 320  # Hz; samples: both modes take 40 ms

@@ -11,7 +11,7 @@ import torch
 from tadicodec.errors import InputError
 from tadicodec.eval.bits import Bits
 from tadicodec.eval.cases import Case
-from tadicodec.eval.systems.recordings import Recordings
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import Rendering
 from tadicodec.pipeline.waves import to_samples
 

@@ -15,7 +15,7 @@ from tadicodec.errors import InputError
 from tadicodec.eval.bits import count_bits
 from tadicodec.eval.cases import Case
 from tadicodec.eval.choice import number, vocabulary, wrong_words
-from tadicodec.eval.systems.recordings import Recordings
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import Rendering, Row, Setup
 from tadicodec.pipeline.waves import to_samples
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
@@ -45,7 +45,7 @@ class Reconstruct:
         if unknown := [name for name in asked if name not in CONDITIONS]:
             raise InputError(f"no condition {', '.join(unknown)}; --conditions takes {', '.join(CONDITIONS)}")
         self.codec = codec = setup.load_codec()
-        self.solver = codec.solver(setup.steps, setup.guidance)
+        self.solver = codec.limits.solver(setup.steps, setup.guidance)
         self.encoder = Encoder(codec, setup.recordings)
         offered = {"own": codec.transcribes, "prompt": setup.chosen.prompted}
         refused = {"own": f"{codec.name} has no transcriber", "prompt": f"{setup.chosen.name} names no prompts"}

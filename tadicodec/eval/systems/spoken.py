@@ -48,7 +48,7 @@ class Speak:
         codec = next(iter(self.speakers.values())).codec
         engines = {name: engine_settings(speaker) for name, speaker in self.speakers.items()}
         made = {"model": codec.name, "weights": "-".join(content_hash(m, ("",)) for m in (codec.model, codec.vocoder))}
-        return {**made, **asdict(codec.solver(self.setup.steps, self.setup.guidance)), **engines}
+        return {**made, **asdict(codec.limits.solver(self.setup.steps, self.setup.guidance)), **engines}
 
 
 def bundled() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tadicodec.codec import Codec
     from tadicodec.eval.cases import Case, EvaluationSet
-    from tadicodec.eval.systems.recordings import Recordings
+    from tadicodec.eval.recordings import Recordings
 
 SYSTEMS = {  # by name, so that listing them imports nothing
     "reconstruct": ("tadicodec.eval.systems.reconstruction", "Reconstruct"),
@@ -86,3 +86,15 @@ def load_system(name: str, setup: Setup) -> System:
     """A system of `SYSTEMS`. Raises InputError."""
     module, kind = SYSTEMS[name]
     return getattr(import_module(module), kind)(setup)
+
+
+class RecordingRow:
+    """The recordings as they are: what no system needs to beat."""
+
+    name, kind, seeded, prompted = "recordings", "reference", False, False
+
+    def __init__(self, recordings: Recordings) -> None:
+        self.recordings = recordings
+
+    def render(self, case: Case, seed: int) -> Rendering:
+        return Rendering(*self.recordings.read(case.audio))

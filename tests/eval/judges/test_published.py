@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.judges.audible import check_audible
+from tadicodec.eval.audible import check_audible
 from tadicodec.eval.judges.published import local, read_checkpoint
 
 

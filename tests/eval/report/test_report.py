@@ -9,13 +9,14 @@ import pytest
 from tadicodec.eval.bits import Bits
 from tadicodec.eval.cases import Case, EvaluationSet
 from tadicodec.eval.judges.wer import Edits
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.report.charts import Bar, bars, ticks
 from tadicodec.eval.report.figures import summarise
 from tadicodec.eval.report.intervals import estimate
 from tadicodec.eval.report.report import hardware, make_report, versions, write_report
 from tadicodec.eval.results import Result
 from tadicodec.eval.run import Evaluation, audio_file, player_bytes
-from tadicodec.eval.systems.recordings import RecordingRow, Recordings
+from tadicodec.eval.systems.system import RecordingRow
 from tadicodec.outputs import write_bytes
 from tests.conftest import voice
 

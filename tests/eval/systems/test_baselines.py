@@ -9,9 +9,9 @@ import torch
 
 from tadicodec.errors import InputError
 from tadicodec.eval.cases import Case
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems import baselines
 from tadicodec.eval.systems.baselines import BASELINES, load_baselines, ogg_payload
-from tadicodec.eval.systems.recordings import Recordings
 from tests.conftest import voice
 
 

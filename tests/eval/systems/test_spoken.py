@@ -12,7 +12,7 @@ import soundfile
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.eval.cases import read_cases
-from tadicodec.eval.systems.recordings import Recordings
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import SYSTEMS, Setup, load_system
 from tests.conftest import voice
 from tests.tts.language import LETTERS

@@ -4,8 +4,8 @@ import soundfile
 
 from tadicodec.errors import InputError
 from tadicodec.eval.cases import read_cases
+from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.reconstruction import CONDITIONS
-from tadicodec.eval.systems.recordings import Recordings
 from tadicodec.eval.systems.system import Setup, load_system
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
 
