@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -20,10 +20,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tadicodec import arguments
 from tadicodec.config import CodecConfig, read_config
-from tadicodec.errors import InputError
+from tadicodec.errors import InputError, reason
 from tadicodec.extras import need
 from tadicodec.integers.layout import restore
 from tadicodec.model.autoencoder import Autoencoder
@@ -32,6 +33,7 @@ from tadicodec.model.vocoder import Vocoder
 # Tables the published files carry although they follow from the configuration.
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
+FLOATING = ("F64", "F32", "F16", "BF16")  # types of safetensors that weights may be stored in
 MODEL_FILES = ("config.json", "model.safetensors", "vocoder", "text_tokenizer", "README.md", "__pycache__")
 HUB_FILES = ("config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*")
 
@@ -64,16 +66,40 @@ def fetch(name: str, hub_files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(hub_files)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{name}: cannot be fetched from the hub and is not in its cache ({reason})") from error
+        raise InputError(f"{name}: cannot be fetched from the hub and is not in its cache ({reason(error)})") from error
 
 
 def load_config(folder: Path) -> CodecConfig:
     return read_config(folder / "config.json")
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, without the recomputable ones.
+class Unfilled(TorchFunctionMode):
+    """Initial weights are not drawn. (torch's meta device would do the same, and import its compiler for seconds.)"""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", "") == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Networks made within have no weights yet; memory is theirs but not used before `load_weights`.
+
+    Raises:
+        InputError: sizes that this machine cannot even reserve memory for.
+    """
+    try:
+        with Unfilled():
+            yield
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise InputError(f"config: a model of these sizes cannot be built ({reason(error)})") from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, whose tensors are read one by one.
 
     Raises:
         InputError: missing, truncated or not a safetensors file.
@@ -82,36 +108,82 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: missing; a model folder holds config.json, model.safetensors and vocoder/")
     try:
         with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if not recomputed(name)]  # noqa: SIM118
-            return {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+            yield file
+    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({reason(error)})") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, without the recomputable ones. Raises InputError as `opened`."""
+    with opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys() if not recomputed(name)}  # noqa: SIM118
 
 
 def recomputed(name: str) -> bool:
     return name in RECOMPUTED or name.endswith(RECOMPUTED_ENDINGS)
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a network from one safetensors file, strictly.
+def check_fits(module: nn.Module, path: Path) -> None:
+    """Make sure, without reading a tensor, that a safetensors file holds exactly the tensors of a network (which may be
+    `unfilled`), and that they fit the memory of this machine.
 
     Raises:
         InputError: a tensor is missing, left over, or of another shape; the message names the first.
     """
-    tensors = read_tensors(path)
     own = module.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in tensors]
-    problems += [f"{name} is not part of the model" for name in tensors if name not in own]
+    with opened(path) as file:
+        found = {name: file.get_slice(name) for name in file.keys() if not recomputed(name)}  # noqa: SIM118
+    problems = [f"{name} is missing" for name in own if name not in found]
+    problems += [f"{name} is not part of the model" for name in found if name not in own]
     problems += [
-        f"{name} is {list(tensors[name].shape)}, the configuration says {list(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
+        f"{name} is {found[name].get_shape()}, the configuration says {list(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in found and found[name].get_shape() != list(tensor.shape)
+    ]
+    problems += [
+        f"{name} is of type {found[name].get_dtype()}, the configuration says {tensor.dtype}"
+        for name, tensor in own.items()
+        if name in found and (found[name].get_dtype() in FLOATING) != tensor.is_floating_point()
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{path}: does not fit its config.json: {problems[0]}{more}")
-    # Weights may be stored in half precision; the network decides what it computes in.
-    module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=False)
+    needed, there = sum(tensor.nbytes for tensor in own.values()), memory_bytes()
+    if needed > there:
+        raise InputError(f"{path}: takes {needed / 1e9:.1f} GB of memory, this machine has {there / 1e9:.1f} GB")
+
+
+def memory_bytes() -> int:
+    """Memory that this process may have: the machine's, or what its control group is limited to."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return there
+    return min(there, int(limit)) if limit.isdecimal() else there
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a network from one safetensors file, strictly.
+
+    Raises:
+        InputError: a tensor is missing, left over, of another shape, or holds what is no number; the message names the
+            first.
+    """
+    check_fits(module, path)
+    own = module.state_dict()
+    with opened(path) as file:
+        # Weights may be stored in half precision; the network decides what it computes in.
+        tensors = {name: file.get_tensor(name).to(tensor.dtype) for name, tensor in own.items()}
+    check_numbers(tensors, path)
+    module.load_state_dict(tensors, assign=False)
+
+
+def check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises InputError naming the first tensor that holds NaN or infinity: what it computes would be noise."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise InputError(f"{path}: {name} holds NaN or infinite weights; the file is damaged, fetch it again")
 
 
 def load_networks(folder: Path, config: CodecConfig) -> tuple[Autoencoder, Vocoder]:
@@ -120,11 +192,10 @@ def load_networks(folder: Path, config: CodecConfig) -> tuple[Autoencoder, Vocod
     Raises:
         InputError: a file is missing or does not fit its configuration.
     """
-    with torch.device("meta"):
+    with unfilled():
         model, vocoder = Autoencoder(config.autoencoder), Vocoder(config.vocoder)
-    restore(model, config.quantization.get("model", []))
-    restore(vocoder, config.quantization.get("vocoder", []))
-    model, vocoder = model.to_empty(device="cpu"), vocoder.to_empty(device="cpu")
+        restore(model, config.quantization.get("model", []))
+        restore(vocoder, config.quantization.get("vocoder", []))
     load_weights(model, folder / "model.safetensors")
     load_weights(vocoder, vocoder_file(folder))
     return model, vocoder

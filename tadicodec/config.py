@@ -7,23 +7,26 @@ get the default, which is what the published code does.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
 
 T = TypeVar("T")
 
 SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
+CODE_BITS = 14  # a code takes in .tdc files, and in models that do not say otherwise
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
 LOWEST_LEVEL = -60.0  # dB
 SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
 HIGHEST_TEMPERATURE = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
+# The largest sizes that are built: far above every model there is, far below what never ends or overflows.
+MOST_LAYERS, WIDEST, LARGEST_VOCABULARY, LONGEST_WINDOW, MOST_BINS = 512, 1 << 17, 1 << 21, 1 << 16, 1024
+MOST_STEPS, MOST_TEXT, LONGEST_PIECE, MOST_GUIDANCE = 10_000, 1 << 20, 3600, 100
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class MelConfig:
     mel_var: float = 8.14
 
     def __post_init__(self) -> None:
-        require_positive("preprocess", self, "sample_rate", "n_fft", "win_size", "hop_size", "num_mels", "mel_var")
+        require_positive("preprocess", self, "mel_var")
+        require_sizes("preprocess", self, LONGEST_WINDOW, "n_fft", "win_size", "sample_rate", "hop_size")
+        require_sizes("preprocess", self, MOST_BINS, "num_mels")
         if self.n_fft < self.win_size:
             raise InputError("config: preprocess needs n_fft >= win_size")
         if not 0 <= self.fmin < self.fmax:
@@ -59,28 +64,35 @@ class AutoencoderConfig:
     num_heads: int = 16
     intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
     down_sample_factor: int = 8
-    vq_emb_dim: int = 14
+    vq_emb_dim: int = CODE_BITS
     vq_type: str = "bsq"
     use_text_cond: bool = True
     text_vocab_size: int = 32100
     sigma: float = 1e-5
     time_scheduler: str = "linear"
+    encoder_join: int = 0  # ours; encoder blocks after which two frames become one, 25 Hz; 0: they never do
     patch_size: int = 1  # ours; mel frames a decoder position covers
     prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
     voice_size: int = 0  # ours; width of what tells a prior about the voice of the whole utterance; 0: nothing does
+    voice_heads: int = 0  # ours; heads that attend to the prompt's frames to sum up its voice; 0: their mean does
     text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
     aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
 
     def __post_init__(self) -> None:
-        sizes = ("mel_dim", "hidden_size", "encoder_num_layers", "decoder_num_layers", "num_heads", "text_vocab_size")
-        require_positive("tadicodec", self, *sizes, "patch_size", "text_layers", "aligner_layers")
-        if min(self.prior_layers, self.voice_size, self.transcriber_layers) < 0:
-            raise InputError("config: prior_layers, voice_size and transcriber_layers are 0 or more")
+        layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")
+        require_sizes("tadicodec", self, MOST_LAYERS, *layers)
+        require_sizes("tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", least=0)
+        require_sizes("tadicodec", self, WIDEST, "hidden_size", "num_heads", "patch_size")
+        require_sizes("tadicodec", self, WIDEST, "voice_size", "intermediate_size", least=0)
+        require_sizes("tadicodec", self, LARGEST_VOCABULARY, "text_vocab_size")
+        require_sizes("tadicodec", self, MOST_BINS, "mel_dim")
         if self.voice_size and not self.prior_layers:
             raise InputError("config: voice_size tells a prior about the voice; give prior_layers, too")
-        if self.intermediate_size < 0:
-            raise InputError("config: intermediate_size is positive, or 0 for 4 x hidden_size")
+        if self.voice_heads < 0 or self.voice_heads and not self.voice_size:
+            raise InputError("config: voice_heads sum up a voice; give voice_size, too, or leave them 0")
+        if not 0 <= self.encoder_join < self.encoder_num_layers:
+            raise InputError("config: encoder_join is 0 or more, and some of the encoder's blocks follow it")
         if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
             raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
         if not 1 <= self.vq_emb_dim <= WIDEST_CODE:
@@ -100,6 +112,15 @@ class AutoencoderConfig:
     def aligned(self) -> bool:
         """Whether characters are laid where they are spoken."""
         return self.use_text_cond and self.prior_layers > 0
+
+    @property
+    def frames_per_state(self) -> int:
+        """Mel frames that one of the encoder's states stands for."""
+        return 2 if self.encoder_join else 1
+
+    def states(self, frames: Any) -> Any:
+        """Encoder states (a number or a tensor of them) of so many mel frames."""
+        return (frames + self.frames_per_state - 1) // self.frames_per_state
 
     @property
     def ffn_size(self) -> int:
@@ -123,7 +144,10 @@ class VocoderConfig:
     padding: str = "same"
 
     def __post_init__(self) -> None:
-        require_positive("vocos", self, "input_channels", "dim", "intermediate_dim", "num_layers", "n_fft", "hop_size")
+        require_sizes("vocos", self, WIDEST, "dim", "intermediate_dim")
+        require_sizes("vocos", self, MOST_LAYERS, "num_layers")
+        require_sizes("vocos", self, MOST_BINS, "input_channels")
+        require_sizes("vocos", self, LONGEST_WINDOW, "n_fft", "hop_size")
         if self.padding != "same":
             raise InputError(f"config: vocos padding {self.padding!r} is not supported, only 'same'")
 
@@ -153,9 +177,9 @@ class SolverConfig:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        require_positive("inference", self, "steps")
-        if not 0 <= self.guidance < math.inf:
-            raise InputError(f"config: inference guidance is 0 or more, not {self.guidance}")
+        require_sizes("inference", self, MOST_STEPS, "steps")
+        if not 0 <= self.guidance <= MOST_GUIDANCE:
+            raise InputError(f"config: inference guidance is 0 to {MOST_GUIDANCE}, not {self.guidance}")
         if not 0 <= self.rescale <= 1:
             raise InputError(f"config: inference rescale is 0 to 1, not {self.rescale}")
         if not 0 <= self.temperature <= HIGHEST_TEMPERATURE:
@@ -189,7 +213,9 @@ class InferenceConfig:
     level: float = 0.0  # dB of full scale; speech far from it is brought there to be encoded (audio/level.py); 0: never
 
     def __post_init__(self) -> None:
-        require_positive("inference", self, "max_text_tokens", "piece_seconds")
+        require_sizes("inference", self, MOST_TEXT, "max_text_tokens")
+        if not 0 < self.piece_seconds <= LONGEST_PIECE:
+            raise InputError(f"config: inference piece_seconds must be positive and at most {LONGEST_PIECE}")
         if not LOWEST_LEVEL <= self.level <= 0:
             raise InputError(f"config: inference level is {LOWEST_LEVEL:.0f} to 0 dB, not {self.level}")
 
@@ -270,6 +296,15 @@ def require_positive(section: str, config: object, *names: str) -> None:
             raise InputError(f"config: {section} {name} must be positive, not {getattr(config, name)}")
 
 
+def require_sizes(section: str, config: object, most: int, *names: str, least: int = 1) -> None:
+    """Raises InputError naming the first of these fields that is not a whole number from `least` to `most`."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or not least <= value <= most:
+            wanted = "positive" if least == 1 else f"{least} or more"
+            raise InputError(f"config: {section} {name} must be {wanted} and at most {most}, not {value}")
+
+
 def build(kind: type[T], values: dict[str, Any]) -> T:
     """A dataclass from the keys of `values` that it knows, each checked against its default's type.
 
@@ -280,9 +315,10 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         raise InputError(f"config: {values!r} stands where a section (keys and values) belongs")
     known = {}
     for item in fields(kind):  # type: ignore[arg-type]
-        if item.name not in values or item.default is MISSING:  # MISSING: a section of its own
+        if item.name not in values:
             continue
-        value, kind_of_default = values[item.name], type(item.default)
+        default = item.default_factory() if item.default is MISSING else item.default
+        value, kind_of_default = values[item.name], type(default)
         if kind_of_default is float and type(value) in (int, str):
             value = number(value)  # YAML reads 1e-3 as a string
         if type(value) is not kind_of_default:
@@ -300,20 +336,10 @@ def number(value: int | str) -> float | int | str:
         return value
 
 
-COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
-
-
 def read_config(path: Path) -> CodecConfig:
     """Read a config.json that may carry // comments, as the published ones do.
 
     Raises:
         InputError: missing, not UTF-8, not JSON, or not a configuration this package supports.
     """
-    try:
-        text = COMMENT.sub(lambda match: match.group(1) or "", path.read_text(encoding="utf-8"))
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise InputError(f"{path}: not valid JSON: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
-    return CodecConfig.from_dict(document)
+    return CodecConfig.from_dict(read_config_file(path))

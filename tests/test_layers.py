@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tadicodec"
-FOUNDATION = {"errors", "config", "speech", "outputs", "arguments", "extras"}
+FOUNDATION = {"errors", "config", "speech", "outputs", "pretrained", "document", "arguments", "extras"}
 ALLOWED = {
     "audio": {"audio"} | FOUNDATION,
     "text": {"text"} | FOUNDATION,

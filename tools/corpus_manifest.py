@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus_plan import pitched, real_split
-from corpus_studio import Copy, Item, Recording
+from corpus_plan import real_split
+from corpus_studio import Item, Recording
 
 MISREAD = 0.3  # word error rate above which a synthesised utterance is dropped
 SYNTHETIC_LICENCE = "Apache-2.0"  # of hibari's and Kokoro's weights; the sentences are in the public domain
@@ -31,11 +31,6 @@ def misread(out: Path) -> set[str]:
 
 def manifest_line(item: Item, seconds: float, seed: int) -> dict:
     """One line of the manifest."""
-    if isinstance(item, Copy):
-        line = manifest_line(item.original, seconds, seed)
-        rate = round(line["sample_rate"] * min(1.0, item.factor))
-        changed = {"speaker": pitched(line["speaker"], item.factor), "source": f"{line['source']}-resampled"}
-        return line | {"id": item.id, "audio": item.audio, "sample_rate": rate} | changed
     line = {"id": item.id, "audio": item.audio}
     if isinstance(item, Recording):
         line |= {key: item.line[key] for key in ("text", "speaker")}

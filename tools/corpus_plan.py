@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 TEST_LINES = 300  # the last lines of sentences.txt: never spoken in training
@@ -23,9 +23,8 @@ TRAIN_VOICES = (
     "af_kore", "am_michael", "af_nova", "am_puck", "af_sarah", "am_santa", "af_sky", "af_nicole",
 )  # fmt: skip
 HIBARI_FACTORS = (1.0, 0.8, 0.87, 0.93, 1.08)  # measured to keep naturalness and to change the speaker
-COPY_FACTORS = (0.87, 1.08, 0.93, 0.8)  # of recordings and Kokoro's utterances, played slower or faster
-RECORDING_COPIES = 2  # resampled copies of a recording: the only real voices there are
-WHISPERED = "af_nicole"  # neither mixed nor resampled: the result is no speaker one would meet
+WHISPERED = "af_nicole"  # not mixed: the result is no speaker one would meet
+NUMBERED, HELD_EVERY = "kmix", 20  # of the speakers with this name and a number, one in twenty is for validation only
 HOURS = {"hibari": 12.0, "verses": 3.0, "kokoro": 6.0, "mix": 4.0}
 VERSES_FROM = 20001  # numbers of the verses, behind those of sentences.txt
 MIXES = 60
@@ -97,9 +96,11 @@ def words_of(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
-def split_sentences(lines: Sequence[str], seed: int = 0, verses: Sequence[tuple[int, str]] = ()) -> Sentences:
+def split_sentences(
+    lines: Sequence[str], seed: int = 0, verses: Sequence[tuple[int, str]] = (), recorded: Collection[str] = ()
+) -> Sentences:
     """Deal sentences.txt out: its last 300 lines to tests, 150 others to validation, the rest to training, as all
-    of the numbered verses."""
+    of the numbered verses; training says nothing of `recorded`, the texts of recordings held out."""
     spoken = [(i, " ".join(line.split())) for i, line in enumerate(lines, start=1)]
     first_test = len(lines) - TEST_LINES
     fit = [(i, t) for i, t in spoken if len(t) <= LONGEST_SENTENCE and len(t.split()) >= SHORTEST_SENTENCE]
@@ -107,7 +108,7 @@ def split_sentences(lines: Sequence[str], seed: int = 0, verses: Sequence[tuple[
     held = {words_of(t) for _, t in test}
     rest = [(i, t) for i, t in fit if i <= first_test and words_of(t) not in held]
     valid = tuple(shuffled(rest, seed, "valid")[:VALID_SENTENCES])
-    held |= {words_of(t) for _, t in valid}
+    held |= {words_of(t) for _, t in valid} | {words_of(t) for t in recorded}
     train, more = (tuple((i, t) for i, t in some if words_of(t) not in held) for some in (rest, verses))
     return Sentences(train, valid, test, more)
 
@@ -206,17 +207,15 @@ def plan(sentences: Sentences, hours: dict[str, float], mixes: Sequence[Voice] =
     return [*first, *proportional([kokoro, mixed])]
 
 
-def copy_factors(id: str, recorded: bool) -> tuple[float, ...]:
-    """By how much a training utterance is resampled to make further pseudo-speakers, from its id alone."""
-    count = RECORDING_COPIES if recorded else 1
-    first = number("copy", id) % len(COPY_FACTORS)
-    return tuple(COPY_FACTORS[(first + i) % len(COPY_FACTORS)] for i in range(count))
-
-
 def real_split(entry: dict, seed: int = 0) -> str:
-    """Split of a recorded utterance: its own, but about 2 % of the training texts become validation.
+    """Split of a recorded utterance: its own, but of the training speech about 2 % of the texts become `valid`, and all
+    that one numbered speaker in twenty says `valid_unseen`.
 
     The draw is by text, because a speaker may read one text several times.
     """
-    held = entry["split"] == "train" and number(seed, "real", words_of(entry["text"])) % 50 == 0
-    return "valid" if held else entry["split"]
+    if entry["split"] != "train":
+        return entry["split"]
+    name, _, place = entry["speaker"].partition(NUMBERED)
+    if not name and place.isdigit() and int(place) % HELD_EVERY == 0:
+        return "valid_unseen"
+    return "valid" if number(seed, "real", words_of(entry["text"])) % 50 == 0 else "train"

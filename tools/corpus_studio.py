@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpus_plan import WHISPERED, Utterance, Voice, copy_factors, pitched, real_split
+from corpus_plan import Utterance, Voice
 
 RATE = 24000
 LEVEL = 10 ** (-23 / 20)  # RMS of every utterance, of full scale
@@ -41,35 +41,7 @@ class Recording:
         return f"audio/{self.name}/{self.line['speaker']}/{self.id}.flac"
 
 
-@dataclass(frozen=True)
-class Copy:
-    """An utterance of the corpus played slower and lower, or faster and higher: another speaker, at no cost."""
-
-    original: Utterance | Recording
-    factor: float
-
-    @property
-    def id(self) -> str:
-        """Its id in the manifest."""
-        return pitched(self.original.id, self.factor)
-
-    @property
-    def audio(self) -> str:
-        """Path relative to the manifest."""
-        source, speaker = Path(self.original.audio).parts[1:3]
-        return f"audio/{source}-resampled/{pitched(speaker, self.factor)}/{self.id}.flac"
-
-
-Item = Utterance | Recording | Copy
-
-
-def copies(item: Utterance | Recording, seed: int = 0) -> list[Copy]:
-    """The resampled copies of a training item; hibari has pseudo-speakers of its own."""
-    if isinstance(item, Recording):
-        train = real_split(item.line, seed) == "train"
-    else:
-        train = item.split == "train" and item.voice.source != "hibari" and WHISPERED not in item.voice.packs
-    return [Copy(item, f) for f in copy_factors(item.id, isinstance(item, Recording))] if train else []
+Item = Utterance | Recording
 
 
 def trim(wave: np.ndarray) -> np.ndarray:
@@ -114,12 +86,6 @@ class Studio:
         """The item's speech [N] at 24 kHz, trimmed and leveled."""
         wave = self.read(item) if isinstance(item, Recording) else self.say(item)
         return level(trim(wave))
-
-    def copy(self, wave: np.ndarray, factor: float) -> np.ndarray:
-        """[N] -> [N / factor], `factor` times as high."""
-        import soxr
-
-        return level(soxr.resample(wave, RATE, int(RATE / factor)))
 
     def read(self, item: Recording) -> np.ndarray:
         """Decode a recording [N] to mono 24 kHz."""

@@ -22,14 +22,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from corpus_manifest import rewrite_manifest, summary
 from corpus_mixes import choose_mixes, known_mixes
-from corpus_plan import HOURS, Utterance, plan, split_sentences
-from corpus_studio import Copy, Item, Recording, Studio, copies, write_flac
+from corpus_plan import HOURS, Sentences, plan, real_split, split_sentences, words_of
+from corpus_studio import Item, Recording, Studio, write_flac
 from corpus_verses import verse_lines
 
 if TYPE_CHECKING:
     from multiprocessing.pool import Pool
-
-    import numpy as np
 
 BATCH = 8  # utterances a worker takes at a time
 REWRITE = 120.0  # seconds between two manifests while synthesis goes on
@@ -40,6 +38,12 @@ def recordings(speech: Path) -> list[Recording]:
     lines = (speech / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines if line.strip()]
     return [Recording(entry, speech / entry["audio"]) for entry in entries]
+
+
+def apart(real: Sequence[Recording], sentences: Sentences, seed: int) -> list[Recording]:
+    """The recordings but those for training that say a sentence of validation or tests."""
+    held = {words_of(text) for _, text in (*sentences.valid, *sentences.test)}
+    return [r for r in real if real_split(r.line, seed) != "train" or words_of(r.line["text"]) not in held]
 
 
 _studio: Studio | None = None  # of a worker process
@@ -60,7 +64,7 @@ def make(batch: tuple[Path, Sequence[Item]]) -> tuple[float, list[str]]:
         if path.exists():
             continue
         try:
-            wave = resampled(out, item) if isinstance(item, Copy) else _studio.wave(item)
+            wave = _studio.wave(item)
         except ImportError:  # a model that is not installed would fail everywhere
             raise
         except Exception as error:  # one bad sentence must not end hours of work
@@ -69,16 +73,6 @@ def make(batch: tuple[Path, Sequence[Item]]) -> tuple[float, list[str]]:
         write_flac(wave, path)
         seconds += len(wave) / 24000
     return seconds, failures
-
-
-def resampled(out: Path, item: Copy) -> np.ndarray:
-    """A copy of what is in the corpus; the original is made first where it is missing."""
-    import soundfile
-
-    path = out / item.original.audio
-    if not path.exists():
-        write_flac(_studio.wave(item.original), path)
-    return _studio.copy(soundfile.read(path, dtype="float32")[0], item.factor)
 
 
 def choose(out: Path, seed: int) -> None:
@@ -91,20 +85,17 @@ class Builder:
 
     def __init__(self, out: Path, speech: Path, hours: dict[str, float], seed: int, cache: Path) -> None:
         self.out, self.hours, self.seed = out, hours, seed
-        self.real = recordings(speech)
+        real = recordings(speech)
         lines = (speech / "sentences.txt").read_text(encoding="utf-8").splitlines()
         verses = verse_lines(cache) if hours.get("verses") else ()
-        self.sentences = split_sentences(lines, seed, verses)
+        held = {item.line["text"] for item in real if real_split(item.line, seed) != "train"}
+        self.sentences = split_sentences(lines, seed, verses, held)
+        self.real = apart(real, self.sentences, seed)
 
     def items(self) -> list[Item]:
         """Everything that is planned, in order."""
         mixes = known_mixes(self.out, self.seed) if self.hours.get("mix") else []
-        return self.with_copies(plan(self.sentences, self.hours, mixes, self.seed))
-
-    def with_copies(self, planned: Sequence[Utterance]) -> list[Item]:
-        """Recordings and utterances, each followed by its resampled copies."""
-        originals = [*self.real, *planned]
-        return [item for original in originals for item in (original, *copies(original, self.seed))]
+        return [*self.real, *plan(self.sentences, self.hours, mixes, self.seed)]
 
     def build(self, workers: int, cache: Path) -> None:
         """Make what does not exist yet: first what needs no mixed voices, then all."""
@@ -114,7 +105,7 @@ class Builder:
             if self.hours.get("mix"):
                 choosing = pool.apply_async(choose, (self.out, self.seed))  # one worker, the others go on
                 first = {name: hours for name, hours in self.hours.items() if name in ("hibari", "verses")}
-                self.run(pool, self.with_copies(plan(self.sentences, first, (), self.seed)))
+                self.run(pool, [*self.real, *plan(self.sentences, first, (), self.seed)])
                 choosing.get()
             self.run(pool, self.items())
 

@@ -36,9 +36,10 @@ from tadicodec.codec import Codec
 from tadicodec.data.features import Features
 from tadicodec.integers.onnx_linear import use_onnxruntime
 from tadicodec.outputs import write_bytes
+from tadicodec.quant.codec_quantizer import quantize_codec, sizes
 from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.intervention import Interventions
-from tadicodec.quant.job import Job, quantize_codec, sizes
+from tadicodec.quant.job import Job
 from tadicodec.quant.tune import Backward, Forward
 
 

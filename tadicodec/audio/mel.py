@@ -41,14 +41,19 @@ class MelSpectrogram(nn.Module):
 def mel_filters(config: MelConfig) -> Tensor:
     """Slaney's triangular filters, area-normalised (librosa's default) [num_mels, n_fft // 2 + 1]."""
     bins = torch.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
-    limits = hz_to_mel(torch.tensor([config.fmin, config.fmax], dtype=torch.float64))
-    edges = mel_to_hz(torch.linspace(limits[0].item(), limits[1].item(), config.num_mels + 2, dtype=torch.float64))
+    edges = mel_edges(config)
     width = edges.diff()
     slopes = edges[:, None] - bins[None, :]
     rising = -slopes[:-2] / width[:-1, None]
     falling = slopes[2:] / width[1:, None]
     triangles = torch.minimum(rising, falling).clamp(min=0)
     return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).float()
+
+
+def mel_edges(config: MelConfig) -> Tensor:
+    """Where the bands begin, peak and end in Hz, each ending where the next but one begins [num_mels + 2] float64."""
+    limits = hz_to_mel(torch.tensor([config.fmin, config.fmax], dtype=torch.float64))
+    return mel_to_hz(torch.linspace(limits[0].item(), limits[1].item(), config.num_mels + 2, dtype=torch.float64))
 
 
 # Slaney's scale is linear to 1 kHz (200/3 Hz a mel) and logarithmic above (27 steps for a factor of 6.4).
@@ -68,7 +73,4 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 
 def valid_bins(sample_rate: int, config: MelConfig) -> int:
     """Mel bins that a recording made at `sample_rate` can fill: bands wholly below its Nyquist frequency."""
-    edges = torch.linspace(
-        *(hz_to_mel(torch.tensor([config.fmin, config.fmax], dtype=torch.float64)).tolist()), config.num_mels + 2
-    )
-    return int((mel_to_hz(edges)[2:] <= sample_rate / 2 + 1e-6).sum())
+    return int((mel_edges(config)[2:] <= sample_rate / 2 + 1e-6).sum())

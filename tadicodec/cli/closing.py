@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-CODE_BITS = 14
+from tadicodec.config import CODE_BITS
 
 
 @dataclass(frozen=True)

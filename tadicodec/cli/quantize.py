@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
 from tadicodec.errors import InputError
+from tadicodec.quant.methods import METHODS
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
     from tadicodec.data.features import Features
     from tadicodec.quant.job import Job
-
-METHODS = ("glm", "lr_qat", "l4q", "teacher_intervention", "zero_qat", "roste")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from tadicodec.codec import Codec
-    from tadicodec.quant.job import check_codec, check_destination, quantize_codec, save_quantized, sizes
+    from tadicodec.quant.codec_quantizer import (
+        check_codec,
+        check_destination,
+        quantize_codec,
+        save_quantized,
+        sizes,
+    )
 
     job = read_job(args)
     check_destination(args.output, args.overwrite)
@@ -49,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     check_codec(codec, job)
     progress = sys.stderr is not None and sys.stderr.isatty()
     with tempfile.TemporaryDirectory() as folder:
-        features = find_features(args.data, codec, job, Path(folder)) if job.trains else None
+        features = find_features(args.data, codec, job, Path(folder)) if job.method.trains else None
         result = quantize_codec(codec, job, features, progress=progress)
     save_quantized(result, args.output, job, overwrite=args.overwrite)
     found = sizes(codec, result, job)
@@ -82,7 +87,7 @@ def read_job(args: argparse.Namespace) -> Job:
     wanted |= {key: getattr(args, key) for key in ("method", "bits", "group") if getattr(args, key) is not None}
     sections["tuning"] |= {key: getattr(args, key) for key in ("steps", "seed") if getattr(args, key) is not None}
     job = Job.from_sections(sections, tabulate=args.tabulate)
-    if job.trains and args.data is None:
+    if job.method.trains and args.data is None:
         raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
     return job
 

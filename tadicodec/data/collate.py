@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,22 +11,35 @@ import torch
 from torch import Tensor
 
 from tadicodec.data.features import Features
+from tadicodec.data.hearing import Hearing
 from tadicodec.text.normalize import letters_only, to_letters
 from tadicodec.text.tokens import TextTokenizer
+
+SPEAKERS = 8192  # numbers that speakers get; a few share one, and none changes as a corpus grows
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], and
-    what a transcriber should write, letters [B, K], letter_lengths [B]."""
+    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], what a
+    transcriber should write, letters [B, K], letter_lengths [B], speaker [B] (a number, -1 for a changed voice), and with
+    `hearing` what the encoder hears, heard [B, F, 128]."""
 
     features: Features
     tokenizer: TextTokenizer
     bare_text: float = 0.0  # probability that a text comes as a transcriber would write it, without punctuation
+    hearing: Hearing | None = None  # None: every clip as it is
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
         clips = [self.features.clips[i] for i in indices]
-        mels = [torch.from_numpy(self.features.mel(clip)) for clip in clips]
+        heard = None if self.hearing is None else [self.hearing(clip, generator) for clip in clips]
+        if heard is None:
+            mels, bandwidth = (
+                [torch.from_numpy(self.features.mel(clip)) for clip in clips],
+                [c.bandwidth for c in clips],
+            )
+        else:
+            mels, bandwidth = [torch.from_numpy(item.target) for item in heard], [item.bandwidth for item in heard]
+        speakers = [-1 if heard and heard[i].changed else number_of(clip.speaker) for i, clip in enumerate(clips)]
         bare = (torch.rand(len(clips), generator=generator) < self.bare_text).tolist()
         texts = [
             torch.tensor(self.tokenizer.encode(letters_only(clip.text) if plain else clip.text), dtype=torch.long)
@@ -38,10 +52,17 @@ class Collator:
             "letter_lengths": torch.tensor([len(item) for item in letters]),
             "mel": pad(mels),
             "lengths": torch.tensor([len(mel) for mel in mels]),
-            "bandwidth": torch.tensor([clip.bandwidth for clip in clips]),
+            "bandwidth": torch.tensor(bandwidth),
+            "speaker": torch.tensor(speakers),
             "text_ids": pad(texts),
             "text_lengths": torch.tensor([len(text) for text in texts]),
+            **({} if heard is None else {"heard": pad([torch.from_numpy(item.mel) for item in heard])}),
         }
+
+
+def number_of(speaker: str) -> int:
+    """Of a speaker, from the name alone."""
+    return zlib.crc32(speaker.encode()) % SPEAKERS
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,12 @@ def parse_clip(line: str, place: str) -> Clip:
     return clip
 
 
+def splits_of(folder: Path | str) -> set[str]:
+    """Names of the splits that a features folder has clips of."""
+    index = Path(folder) / INDEX
+    return {row.split for row in read_index(index)} if index.is_file() else set()
+
+
 class Features:
     """A features folder: the clips of one split, and their arrays."""
 

@@ -23,6 +23,7 @@ class Aligner(nn.Module):
         self.spread = nn.Linear(dims, block.hidden_size * STEPS_PER_TOKEN)
         self.layers = nn.ModuleList(Block(block) for _ in range(layers))
         self.out = nn.Linear(block.hidden_size, vocabulary + 1)  # the blank comes last
+        nn.init.zeros_(self.out.weight)  # until it knows how often letters come it has nothing to tell the encoder
 
     def forward(self, quantized: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Quantized vectors [B, T, 14], lengths [B] tokens -> logits [B, 4 T, vocabulary + 1]."""

@@ -44,11 +44,11 @@ class Autoencoder(nn.Module):
         return self.project(self.encoder(mel, lengths), lengths)
 
     def project(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encoder states [B, F, H] -> unit latents [B, F // 8, 14]."""
+        """Encoder states [B, S, H], lengths [B] frames (None: all of them) -> unit latents [B, F // 8, 14]."""
+        joined, factor = self.config.frames_per_state, self.config.down_sample_factor
         if lengths is None:
-            lengths = torch.full((hidden.shape[0],), hidden.shape[1], device=hidden.device)
-        factor = self.config.down_sample_factor
-        pooled = interpolate(hidden, lengths, lengths // factor, hidden.shape[1] // factor)
+            lengths = torch.full((hidden.shape[0],), hidden.shape[1] * joined, device=hidden.device)
+        pooled = interpolate(hidden, self.config.states(lengths), lengths // factor, hidden.shape[1] * joined // factor)
         return F.normalize(self.vq_in_linear(pooled).float(), dim=-1)
 
     def encode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -63,7 +63,8 @@ class Autoencoder(nn.Module):
         full = torch.full((mel.shape[0],), mel.shape[1], device=mel.device) if lengths is None else lengths
         hidden = self.encoder(mel, lengths)
         codes = quantizer.to_codes(self.project(hidden, lengths))
-        letters = best_path(self.transcriber(hidden, lengths), full)
+        states = self.config.states(full)
+        letters = best_path(self.transcriber(hidden, None if lengths is None else states), states)
         return codes * valid(full // self.config.down_sample_factor, codes.shape[1]), letters
 
     # decode ---------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Prior(nn.Module):
         self.prompt_linear = nn.Linear((config.mel_dim + 1) * self.patch, size)
         self.voice_size = config.voice_size
         if config.voice_size:
-            self.prompt_voice = Voice(config.mel_dim * self.patch, config.voice_size, size)
+            self.prompt_voice = Voice(config.mel_dim * self.patch, config.voice_size, size, config.voice_heads)
             self.token_voice = Voice(size, config.voice_size, size)
         self.layers = nn.ModuleList(Block(block) for _ in range(config.prior_layers))
         self.mel_linear = nn.Linear(size, config.mel_dim * self.patch)

@@ -20,9 +20,10 @@ class Transcriber(nn.Module):
         self.head_size = block.hidden_size // block.num_heads
         self.layers = nn.ModuleList(Block(block) for _ in range(layers))
         self.out = nn.Linear(block.hidden_size, CHARACTERS + 1)
+        nn.init.zeros_(self.out.weight)  # until it knows how often letters come it has nothing to tell the encoder
 
     def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encoder states [B, F, H], lengths [B] frames -> logits [B, F, 29]."""
+        """Encoder states [B, S, H], lengths [B] of them -> logits [B, S, 29]."""
         mask = None if lengths is None else key_mask(valid(lengths, hidden.shape[1]))
         rotary = rotary_tables(torch.arange(hidden.shape[1], device=hidden.device)[None], self.head_size)
         for layer in self.layers:
@@ -31,9 +32,9 @@ class Transcriber(nn.Module):
 
 
 def best_path(logits: Tensor, lengths: Tensor) -> list[list[int]]:
-    """Greedy decoding: the likeliest character of each frame, repeats merged, blanks dropped.
+    """Greedy decoding: the likeliest character of each state, repeats merged, blanks dropped.
 
-    logits [B, F, 29], lengths [B] frames -> character ids of each item.
+    logits [B, S, 29], lengths [B] states -> character ids of each item.
     """
     likeliest, blank = logits.argmax(-1), logits.shape[-1] - 1
     said = []

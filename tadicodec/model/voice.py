@@ -7,23 +7,43 @@ embedding) says so from the first training step.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LEAST = -1e4  # score of what is not held
+
 
 class Voice(nn.Module):
-    """A vector for a sequence, of the frames that hold; starts as zeros, so that a trained prior can be given one."""
+    """A vector for a sequence, of the frames that hold; starts as zeros, so that a trained prior can be given one.
 
-    def __init__(self, features: int, size: int, out: int) -> None:
+    Without heads it is of the frames' mean. Each head is a mean of its own, weighted by how much a frame says about the
+    speaker (attentive pooling, Okabe et al. 2018: vowels say more than silence); their summary is a speaker embedding.
+    """
+
+    def __init__(self, features: int, size: int, out: int, heads: int = 0) -> None:
         super().__init__()
         self.in_linear = nn.Linear(features, size)
         self.hidden_linear = nn.Linear(size, size)
+        if heads:
+            self.score_linear = nn.Linear(size, heads, bias=False)
+            self.summary_linear = nn.Linear(heads * size, size, bias=False)
+        self.heads = heads
         self.out_linear = nn.Linear(size, out, bias=False)
         nn.init.zeros_(self.out_linear.weight)
 
     def forward(self, x: Tensor, held: Tensor) -> Tensor:
         """x [B, P, features], held [B, P] in 0..1 (how much of a position counts) -> [B, 1, out]; zeros where
         nothing is held."""
+        return self.out_linear(self.embed(x, held))[:, None]
+
+    def embed(self, x: Tensor, held: Tensor) -> Tensor:
+        """What the frames that are held have in common, arguments as `forward` -> [B, size]; zeros where nothing is."""
         h = F.silu(self.hidden_linear(F.silu(self.in_linear(x))))
         weight = held[..., None].to(h.dtype)
-        return self.out_linear((h * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-3))
+        if not self.heads:
+            return (h * weight).sum(1) / weight.sum(1).clamp(min=1e-3)
+        score = self.score_linear(h).masked_fill(weight <= 0, LEAST)  # [B, P, heads]
+        weight = weight * (score - score.amax(1, keepdim=True)).exp()
+        means = torch.einsum("bpk,bph->bkh", weight, h) / weight.sum(1).clamp(min=1e-3)[..., None]
+        return self.summary_linear(means.flatten(1))

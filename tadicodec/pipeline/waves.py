@@ -98,7 +98,10 @@ def grouped(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]
 def floats(name: str, value: Any, axes: tuple[int, ...]) -> Tensor:
     """Numbers with so many axes as a float32 tensor. Raises InputError."""
     try:
-        found = torch.as_tensor(value, dtype=torch.float32)
+        found = torch.as_tensor(value)
+        if found.is_complex():
+            raise TypeError("complex numbers have no one value")
+        found = found.float()
     except (TypeError, ValueError, RuntimeError):
         raise InputError(f"{name} is an array or tensor of numbers, not {arguments.described(value)}") from None
     if found.ndim not in axes or not found.numel():

@@ -22,13 +22,13 @@ from tadicodec.integers.layout import linear_layers
 from tadicodec.model.fused import unfuse
 from tadicodec.quant.conversion import prepare
 from tadicodec.quant.intervention import Interventions
+from tadicodec.quant.job import Job
 from tadicodec.quant.observe import collect_inputs, recorded_outputs, relative_error, replaced_outputs
 from tadicodec.quant.tune import Objective, tune
 from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask
 
 if TYPE_CHECKING:
     from tadicodec.data.features import Features
-    from tadicodec.quant.job import Job
 
 # Outputs that are compared; those of the first line are replaced by the teacher's for what comes behind.
 BRIDGES = ("vq_in_linear", "aligner")
@@ -42,9 +42,9 @@ def tune_codec(
     """Prepare and train `model`, a copy of the codec's float network, in place; returns the loss of every step."""
     unfuse(model)  # hooks see every projection only where each is called by itself
     lessons = Lessons(codec, model, job, features, generator)
-    inputs = lessons.look() if job.model.method in ("roste", "zero_qat") else None
+    inputs = lessons.look() if job.method.sees_inputs else None
     prepare(model, job.model, generator, inputs)
-    if job.model.method != "teacher_intervention":
+    if not job.method.intervenes:
         return tune(model, lessons.objectives(), job.tune, generator, progress=progress)
     with Interventions(model, lessons.teacher) as interventions:
         objectives = lessons.objectives(interventions)

@@ -11,23 +11,10 @@ from tadicodec.errors import InputError
 from tadicodec.integers.layout import linear_layers
 from tadicodec.integers.lookup import put
 from tadicodec.integers.packed_linear import Format
-from tadicodec.quant.glm import GLMLinear, round_linear
-from tadicodec.quant.l4q import L4QLinear
-from tadicodec.quant.lr_qat import LRQATLinear
+from tadicodec.quant.glm import round_linear
+from tadicodec.quant.methods import find_method
 from tadicodec.quant.recipe import QuantConfig
-from tadicodec.quant.roste import RoSTELinear
-from tadicodec.quant.ternary import TernaryLinear
 from tadicodec.quant.trained import TrainedLinear
-from tadicodec.quant.zero_qat import ZeroQATLinear
-
-LAYERS: dict[str, type[TrainedLinear]] = {
-    "glm": GLMLinear,
-    "lr_qat": LRQATLinear,
-    "l4q": L4QLinear,
-    "teacher_intervention": TernaryLinear,
-    "zero_qat": ZeroQATLinear,
-    "roste": RoSTELinear,
-}
 
 
 def prepare(
@@ -46,7 +33,7 @@ def prepare(
     check_fit(model, config)
     layers = linear_layers(model)
     others = Format(config.other_bits or 8, scale=config.scale)
-    kind = LAYERS[config.method]
+    kind = find_method(config.method).load_layer()
     for name, layer in layers.items():
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)

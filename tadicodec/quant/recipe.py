@@ -11,9 +11,9 @@ from tadicodec.config import build
 from tadicodec.errors import InputError
 from tadicodec.integers.activation import Activation
 from tadicodec.integers.packed_linear import Format
+from tadicodec.quant.methods import find_method
 
 T = TypeVar("T")
-METHODS = ("glm", "lr_qat", "l4q", "teacher_intervention", "zero_qat", "roste")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class QuantConfig:
 
     def __post_init__(self) -> None:
         Format(self.bits, self.group, self.scale)
-        choices = {"method": METHODS, "store": ("fixed", "float", "integer"), "rotation": ("adaptive", "all", "none")}
+        find_method(self.method)
+        choices = {"store": ("fixed", "float", "integer"), "rotation": ("adaptive", "all", "none")}
         for name, values in (choices | {"variant": ("full", "light", "scales")}).items():
             if getattr(self, name) not in values:
                 raise InputError(f"quantization: {name} is one of {', '.join(values)}, not {getattr(self, name)!r}")

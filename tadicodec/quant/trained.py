@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.recipe import QuantConfig, TuneConfig
+from tadicodec.quant.zeroth import Directions
 
 
 class TrainedLinear(nn.Module, ABC):
     """Replaces a Linear layer between `prepare` and `convert`. A method says how its weight is made."""
+
+    gradients = True  # False: it learns from losses alone, along `directions`
 
     def __init__(self, linear: nn.Linear, config: QuantConfig) -> None:
         super().__init__()
@@ -55,6 +58,10 @@ class TrainedLinear(nn.Module, ABC):
     def scales(self) -> Iterator[nn.Parameter]:
         """Parameters that learn at `scale_lr`."""
         return iter(())
+
+    def directions(self, tune: TuneConfig) -> list[Directions]:
+        """What is perturbed, how far and at which rate, where there are no gradients."""
+        return []
 
     @torch.no_grad()
     def pack(self) -> PackedLinear:

@@ -12,7 +12,6 @@ from tadicodec.errors import InputError
 from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.intervention import Interventions, mode_at
 from tadicodec.quant.recipe import TuneConfig
-from tadicodec.quant.zero_qat import ZeroQATLinear
 from tadicodec.quant.zeroth import ZerothOrder
 
 Objective = Callable[[], Tensor]  # the loss of one batch with its noise drawn once: twice the same, if nothing moved
@@ -31,7 +30,7 @@ def tune(
     """Train the rounded layers of a prepared network; returns the loss of every step."""
     from tqdm import trange
 
-    zeroth = any(isinstance(layer, ZeroQATLinear) for layer in each_trained(model))
+    zeroth = not all(layer.gradients for layer in each_trained(model))
     stepper = Forward(model, config, generator) if zeroth else Backward(model, config, 0, config.steps)
     intervene = min(config.intervene, config.steps // 2) if interventions is not None else 0  # then on its own
     if intervene:
@@ -92,11 +91,10 @@ def schedule(config: TuneConfig, first: int, last: int) -> Callable[[int], float
 
 
 class Forward:
-    """ZeroQAT: losses only."""
+    """Losses only, along the directions that the layers name (ZeroQAT)."""
 
     def __init__(self, model: nn.Module, config: TuneConfig, generator: torch.Generator) -> None:
-        layers = [layer for layer in each_trained(model) if isinstance(layer, ZeroQATLinear)]
-        groups = [group for layer in layers for group in layer.directions(config)]
+        groups = [group for layer in each_trained(model) for group in layer.directions(config)]
         self.optimizer = ZerothOrder(groups, generator, config.directions)
 
     def step(self, step: int, objective: Objective) -> float:

@@ -30,6 +30,8 @@ LIGHT = ("*q_proj", "*v_proj")
 
 
 class ZeroQATLinear(TrainedLinear):
+    gradients = False
+
     def __init__(self, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None) -> None:
         super().__init__(linear, config)
         self.grid = weight_grid(config.bits, config.group, signed=False)

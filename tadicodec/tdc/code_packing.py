@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-BITS = 14
+from tadicodec.config import CODE_BITS
 
 
 def packed_size(count: int) -> int:
     """Bytes that `count` codes take."""
-    return (BITS * count + 7) // 8
+    return (CODE_BITS * count + 7) // 8
 
 
 def pack_codes(codes: np.ndarray) -> bytes:
@@ -18,9 +18,9 @@ def pack_codes(codes: np.ndarray) -> bytes:
     Raises:
         ValueError: a code is out of range.
     """
-    if len(codes) and not 0 <= codes.min() <= codes.max() < 1 << BITS:
-        raise ValueError(f"codes must lie in 0..{(1 << BITS) - 1}")
-    bits = codes[:, None] >> np.arange(BITS - 1, -1, -1) & 1  # [T, 14]
+    if len(codes) and not 0 <= codes.min() <= codes.max() < 1 << CODE_BITS:
+        raise ValueError(f"codes must lie in 0..{(1 << CODE_BITS) - 1}")
+    bits = codes[:, None] >> np.arange(CODE_BITS - 1, -1, -1) & 1  # [T, 14]
     return np.packbits(bits.astype(np.uint8)).tobytes()
 
 
@@ -33,6 +33,7 @@ def unpack_codes(data: bytes, count: int) -> np.ndarray:
     if len(data) != packed_size(count):
         raise ValueError(f"{count} codes take {packed_size(count)} bytes, not {len(data)}")
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    if bits[BITS * count :].any():
+    if bits[CODE_BITS * count :].any():
         raise ValueError("bits follow the last code")
-    return bits[: BITS * count].reshape(count, BITS).astype(np.int64) @ (1 << np.arange(BITS - 1, -1, -1))
+    weights = 1 << np.arange(CODE_BITS - 1, -1, -1)
+    return bits[: CODE_BITS * count].reshape(count, CODE_BITS).astype(np.int64) @ weights

@@ -29,7 +29,6 @@ from tadicodec.tdc.saved_prompt import prompt_from_bytes, prompt_to_bytes
 MAGIC = b"\x89TDC"  # a first byte above 127, so that nothing takes it for text
 VERSION = 1
 FIXED = struct.Struct(">4sBI")
-CHECKSUM = struct.Struct(">I")
 LONGEST_HEADER = 1 << 20  # bytes; an hour of transcript is a tenth of it
 
 
@@ -51,6 +50,23 @@ class NewerVersion(ContainerError):
 
 class CorruptedFile(ContainerError):
     """The checksum or the header is wrong."""
+
+
+class Checksum:
+    """CRC-32 of the bytes so far, as the last four of a file hold it."""
+
+    SIZE = 4
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.value = zlib.crc32(data)
+
+    def add(self, data: bytes) -> None:
+        """Go on with the bytes that follow."""
+        self.value = zlib.crc32(data, self.value)
+
+    def bytes(self) -> bytes:
+        """The four bytes that close the file, most significant first."""
+        return self.value.to_bytes(self.SIZE, "big")
 
 
 @dataclass(frozen=True)
@@ -169,7 +185,7 @@ def to_bytes(speech: Speech, prompt: Prompt | str | None = None) -> bytes:
     if len(head) > LONGEST_HEADER:
         raise InputError(f"the text is too long for a token file ({len(head)} bytes of header); shorten it")
     body = FIXED.pack(MAGIC, VERSION, len(head)) + head + packed + prompt_data
-    return body + CHECKSUM.pack(zlib.crc32(body))
+    return body + Checksum(body).bytes()
 
 
 def prompt_source(prompt: Prompt | str | None, size: int) -> dict[str, str | int]:
@@ -211,9 +227,9 @@ def from_bytes(data: bytes) -> TokenFile:
     start = FIXED.size + header_size(data[: FIXED.size])
     header = parse_header(data[FIXED.size : start], start - FIXED.size)
     end = start + header.code_bytes + header.prompt_bytes
-    if end + CHECKSUM.size > len(data):
-        raise TruncatedFile(f"{end + CHECKSUM.size - len(data)} bytes are missing; copy the file again")
-    if end + CHECKSUM.size < len(data) or CHECKSUM.unpack_from(data, end)[0] != zlib.crc32(data[:end]):
+    if end + Checksum.SIZE > len(data):
+        raise TruncatedFile(f"{end + Checksum.SIZE - len(data)} bytes are missing; copy the file again")
+    if data[end:] != Checksum(data[:end]).bytes():
         raise CorruptedFile("the checksum does not match; copy the file again")
     prompt_start = start + header.code_bytes
     try:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from tadicodec.document import parse_json
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 from tadicodec.tdc.code_packing import packed_size
 
@@ -60,9 +61,9 @@ class Header:
             ValueError: not UTF-8, not JSON, nested too deep, a key missing or a value out of place.
         """
         try:
-            document = json.loads(data.decode())
+            document = parse_json(data.decode())
             return cls(**{field.name: document[field.name] for field in fields(cls)})
-        except (TypeError, KeyError, RecursionError) as error:
+        except (TypeError, KeyError) as error:
             raise ValueError(f"not a header: {type(error).__name__}") from error
 
 

@@ -9,13 +9,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tadicodec.errors import InputError
+from tadicodec.config import CODE_BITS
+from tadicodec.errors import InputError, reason
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt
 
 FRAMES_PER_TOKEN = 8
-CODES = 1 << 14
+CODES = 1 << CODE_BITS
 LONGEST = 64 << 20  # bytes; 30 s are 0.8 MB
+MOST_BINS = 1024  # of a mel
 
 
 def prompt_to_bytes(prompt: Prompt) -> bytes:
@@ -34,11 +36,12 @@ def prompt_from_bytes(data: bytes) -> Prompt:
     try:
         tensors = load(data)
         mel, codes, text = tensors["mel"], tensors["codes"], tensors["text"]
-        check_prompt(mel, codes, text)
-        words, weights = to_string(text), to_string(tensors.get("weights", text[:0]))
+        weights = tensors.get("weights", text[:0])
+        check_prompt(mel, codes, text, weights)
+        words, made_by = to_string(text), to_string(weights)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"not a saved speaker prompt: {error}") from error
-    return Prompt(mel=mel, codes=codes, text=words, weights=weights)
+        raise InputError(f"not a saved speaker prompt: {reason(error)}") from error
+    return Prompt(mel=mel, codes=codes, text=words, weights=made_by)
 
 
 def save_prompt(path: str | Path, prompt: Prompt, overwrite: bool = False) -> None:
@@ -70,11 +73,14 @@ def to_string(data: Tensor) -> str:
     return bytes(data.tolist()).rstrip(b"\0").decode()
 
 
-def check_prompt(mel: Tensor, codes: Tensor, text: Tensor) -> None:
-    """Raises ValueError unless mel [8 T, bins] float32, codes [T] int64 and text [n] uint8 make a prompt."""
-    if (mel.dtype, codes.dtype, text.dtype) != (torch.float32, torch.int64, torch.uint8):
+def check_prompt(mel: Tensor, codes: Tensor, text: Tensor, weights: Tensor) -> None:
+    """Raises ValueError unless mel [8 T, bins] float32, codes [T] int64, and text [n] and weights [m] uint8 make a
+    prompt."""
+    if (mel.dtype, codes.dtype, text.dtype, weights.dtype) != (torch.float32, torch.int64, torch.uint8, torch.uint8):
         raise ValueError("wrong types")
-    if mel.ndim != 2 or codes.ndim != 1 or text.ndim != 1 or mel.shape[0] != FRAMES_PER_TOKEN * len(codes):
+    if (mel.ndim, codes.ndim, text.ndim, weights.ndim) != (2, 1, 1, 1):
+        raise ValueError("wrong sizes")
+    if mel.shape[0] != FRAMES_PER_TOKEN * len(codes) or not 1 <= mel.shape[1] <= MOST_BINS:
         raise ValueError("wrong sizes")
     if not len(codes) or codes.min() < 0 or codes.max() >= CODES or not mel.isfinite().all():
         raise ValueError("values out of range")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec.tdc.code_packing import BITS
+from tadicodec.config import CODE_BITS
 from tadicodec.tdc.container import (
-    CHECKSUM,
     FIXED,
+    Checksum,
     CorruptedFile,
     TokenFile,
     TruncatedFile,
@@ -22,7 +21,7 @@ from tadicodec.tdc.container import (
     parse_header,
 )
 
-WEIGHTS = 1 << np.arange(BITS - 1, -1, -1)
+WEIGHTS = 1 << np.arange(CODE_BITS - 1, -1, -1)
 BLOCK = 1 << 16
 
 
@@ -37,7 +36,7 @@ class TokenStream:
         self.stream, self.head = stream, b""
         size = header_size(self.exactly(FIXED.size))
         self.header = parse_header(self.exactly(size), size)
-        self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + CHECKSUM.size
+        self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + Checksum.SIZE
 
     def exactly(self, size: int) -> bytes:
         """`size` bytes, or fewer where the stream ends."""
@@ -53,20 +52,22 @@ class TokenStream:
 
     def codes(self) -> Iterator[Tensor]:
         """Codes [n] int64 as they come, then the checksum."""
-        checksum, left, codes = zlib.crc32(self.head), self.header.code_bytes, Unpacker(self.header.codes)
+        checksum, left, codes = Checksum(self.head), self.header.code_bytes, Unpacker(self.header.codes)
         while left:
             data = some(self.stream, left)
             if not data:
-                raise TruncatedFile(f"{left + CHECKSUM.size} bytes are missing; copy the file again")
-            checksum, left = zlib.crc32(data, checksum), left - len(data)
+                raise TruncatedFile(f"{left + Checksum.SIZE} bytes are missing; copy the file again")
+            checksum.add(data)
+            left -= len(data)
             yield codes.push(data)
         self.check_end(checksum)
 
-    def check_end(self, checksum: int) -> None:
-        end = self.exactly(CHECKSUM.size + 1)
-        if len(end) < CHECKSUM.size:
-            raise TruncatedFile(f"{CHECKSUM.size - len(end)} bytes are missing; copy the file again")
-        if len(end) > CHECKSUM.size or CHECKSUM.unpack(end)[0] != checksum:
+    def check_end(self, checksum: Checksum) -> None:
+        """Read what follows the codes. Raises TruncatedFile or CorruptedFile unless it is their checksum."""
+        end = self.exactly(Checksum.SIZE + 1)
+        if len(end) < Checksum.SIZE:
+            raise TruncatedFile(f"{Checksum.SIZE - len(end)} bytes are missing; copy the file again")
+        if end != checksum.bytes():
             raise CorruptedFile(
                 "the checksum does not match: some of what was decoded may be wrong; copy the file again"
             )
@@ -81,12 +82,12 @@ class Unpacker:
     def push(self, data: bytes) -> Tensor:
         """bytes -> codes [n] int64."""
         self.bits = np.concatenate([self.bits, np.unpackbits(np.frombuffer(data, np.uint8))])
-        count = min(len(self.bits) // BITS, self.left)
-        ready, self.bits = self.bits[: count * BITS], self.bits[count * BITS :]
+        count = min(len(self.bits) // CODE_BITS, self.left)
+        ready, self.bits = self.bits[: count * CODE_BITS], self.bits[count * CODE_BITS :]
         self.left -= count
         if not self.left and self.bits.any():
             raise CorruptedFile("bits follow the last code; copy the file again")
-        return torch.from_numpy(ready.reshape(count, BITS).astype(np.int64) @ WEIGHTS)
+        return torch.from_numpy(ready.reshape(count, CODE_BITS).astype(np.int64) @ WEIGHTS)
 
 
 def some(stream: BinaryIO, most: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.pretrained import load_pretrained
 from tadicodec.text.normalize import normalize
 
 
@@ -33,13 +33,7 @@ class FolderTokenizer:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder}: missing; published models keep their text tokenizer there")
-        need("transformers", "a published model's text tokenizer")
-        from transformers import AutoTokenizer
-
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{folder}: not a tokenizer transformers can load ({error})".splitlines()[0]) from error
+        self.tokenizer = load_pretrained("AutoTokenizer", folder)
         self.vocab_size = len(self.tokenizer)
 
     def encode(self, text: str) -> list[int]:

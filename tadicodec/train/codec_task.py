@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from tadicodec.model.decoder import Conditioning
 from tadicodec.model.lengths import valid
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.ctc_loss import ctc_loss
-from tadicodec.train.degrade import Damage, degrade
 from tadicodec.train.known_codes import KnownCodes
+from tadicodec.train.resting import resting
+from tadicodec.train.speaker_loss import SpeakerHead, patches, voice_error
 from tadicodec.train.task import Batch, Losses
 
 PARTS = {"all": ("ctc_weight", "transcript_weight"), "decoder": (), "transcriber": ("transcript_weight",)}
@@ -39,9 +41,10 @@ class CodecObjective:
     text_drop: float = 0.0  # of an item decoding without its text
     both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
     prior_weight: float = 1.0  # of the prior's error (models with one)
-    hear_weight: float = 0.0  # of how differently the frozen encoder hears the prior's mel and the recording's
-    degrade: float = 0.0  # probability of an item whose encoder hears a damaged recording
-    prompt_degrade: float = 0.0  # probability of an item whose prompt is damaged; what follows it stays clean
+    hear_weight: float = 0.0  # of how differently a resting encoder hears the prior's mel and the recording's
+    speaker_weight: float = 0.0  # of not telling the corpus's speakers apart by the prompt's voice
+    voice_weight: float = 0.0  # of how differently the voices of the prior's mel and of the recording are summed up
+    prompt_degrade: float = 0.0  # probability of an item whose prompt is as the encoder hears it; what follows is clean
     part: str = "all"  # "decoder": encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
     # continued training" of the paper); "transcriber": everything else does
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
@@ -53,8 +56,8 @@ class CodecObjective:
         for name in ("ctc_weight", "transcript_weight"):
             if getattr(self, name) > 0 and name not in PARTS[self.part]:
                 raise InputError(f"objective: {name} has nothing to train where only the {self.part} learns")
-        if self.hear_weight > 0 and self.part != "decoder":
-            raise InputError("objective: hear_weight needs an encoder that has learned to hear: part: decoder")
+        if self.voice_weight > 0 and self.speaker_weight == 0:
+            raise InputError("objective: voice_weight compares what speaker_weight trains; give that, too")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):
             raise InputError("objective: time_sampling is 'uniform', 'logit_normal' or 'squared'")
 
@@ -71,10 +74,14 @@ class CodecNetwork(nn.Module):
             raise InputError("objective: ctc_weight trains the aligner; give the model prior_layers")
         if objective.hear_weight > 0 and not shape.prior_layers:
             raise InputError("objective: hear_weight judges the prior's mel; give the model prior_layers")
+        if objective.speaker_weight > 0 and not shape.voice_size:
+            raise InputError("objective: speaker_weight trains the prompt's voice; give the model voice_size")
         if objective.transcript_weight > 0 and not shape.transcriber_layers:
             raise InputError("objective: transcript_weight trains the transcriber; give the model transcriber_layers")
         if objective.part == "transcriber" and objective.transcript_weight == 0:
             raise InputError("objective: training the transcriber needs a transcript_weight; 1 will do")
+        if objective.speaker_weight > 0:
+            self.speakers = SpeakerHead(shape.voice_size)
         self.known = KnownCodes(self.codec)
         for name, module in self.codec.named_children():
             if not self.learns(name):
@@ -100,7 +107,7 @@ class CodecNetwork(nn.Module):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.objective.part == "all"):
                 hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
             if self.objective.transcript_weight > 0:
-                terms["transcript_logits"] = self.codec.transcriber(hidden, batch["lengths"])
+                terms["transcript_logits"] = self.codec.transcriber(hidden, self.codec.config.states(batch["lengths"]))
             if self.objective.part == "transcriber":
                 return terms
             quantized, times = self.quantize(hidden, batch, tokens, terms)
@@ -113,11 +120,24 @@ class CodecNetwork(nn.Module):
         if given.mel is not None:
             terms["prior"] = mean_error((given.mel.float() - batch["mel"]).abs(), batch, draws["prompt"])
             if self.objective.hear_weight > 0:
-                terms["heard"] = heard_error(self.codec.encoder, given.mel, batch, draws["prompt"])
+                ear = resting(self.codec.encoder, "codec.encoder.", batch)
+                terms["heard"] = heard_error(ear, given.mel, batch, draws["prompt"])
+            if self.objective.speaker_weight > 0:
+                self.voices(batch, given.mel, draws["prompt"], terms)
             # The error of the mel that the velocity leads to: otherwise late times, which divide it by 1 - t, outweigh
             # the noisy ones where words are decided.
             error = error * (1 - draws["time"])[:, None, None]
         terms["velocity"] = mean_error(error, batch, draws["prompt"])
+
+    def voices(self, batch: Batch, made: Tensor, prompt: Tensor, terms: dict[str, Tensor]) -> None:
+        """How well speakers are told apart by what sums up a prompt, and how alike it finds the prior's mel
+        [B, F, 128] and the recording. The prompt may be damaged, so the whole clip is as the encoder hears it."""
+        voice, patch = self.codec.decoder.prior.prompt_voice, self.codec.config.patch_size
+        summary = voice.embed(*patches(batch.get("heard", batch["mel"]), batch["lengths"], patch))
+        terms["speaker"] = self.speakers(summary, batch["speaker"])
+        if self.objective.voice_weight > 0:
+            name = "codec.decoder.prior.prompt_voice."
+            terms["voice"] = voice_error(resting(voice, name, batch, "embed"), made, batch, prompt, patch)
 
     def quantize(
         self, hidden: Tensor, batch: Batch, tokens: Tensor, terms: dict[str, Tensor]
@@ -167,8 +187,8 @@ def mean_error(error: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
     return (error * frames).sum() / frames.sum().clamp(min=1)
 
 
-def heard_error(encoder: nn.Module, mel: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
-    """Mean difference of what a frozen encoder makes of mel [B, F, 128] and of the recording, where neither prompt nor
+def heard_error(encoder: Callable[[Tensor, Tensor], Tensor], mel: Tensor, batch: Batch, prompt: Tensor) -> Tensor:
+    """Mean difference of what a resting encoder makes of mel [B, F, 128] and of the recording, where neither prompt nor
     padding is: its states tell speech sounds apart whose mels are close (a perceptual loss, Johnson et al. 2016). Bins
     that the recording cannot fill, and the prompt, are the recording's own."""
     frames = valid(batch["lengths"], mel.shape[1]) & ~valid(prompt, mel.shape[1])
@@ -177,6 +197,7 @@ def heard_error(encoder: nn.Module, mel: Tensor, batch: Batch, prompt: Tensor) -
         states = encoder(batch["mel"], batch["lengths"])
     made = torch.where(frames[..., None] & bins, mel.float(), batch["mel"])
     error = (encoder(made, batch["lengths"]).float() - states.float()).abs().mean(-1)
+    frames = frames[:, :: -(-frames.shape[1] // error.shape[1])]  # of several that share a state, the first counts
     return (error * frames).sum() / frames.sum().clamp(min=1)
 
 
@@ -192,15 +213,15 @@ class CodecTask:
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         draws = self.draw(batch, generator)
-        for name, share in {"heard": self.objective.degrade, "prompt": self.objective.prompt_degrade}.items():
-            if share > 0:
-                damage = Damage.draw(tuple(batch["mel"].shape), share, generator)
-                batch = {**batch, name: degrade(batch["mel"], damage, self.config.mel)}
+        if "heard" in batch and self.objective.prompt_degrade > 0:
+            batch = {**batch, "prompt": torch.where(draws["prompt_heard"], batch["heard"], batch["mel"])}
         terms = self.networks["codec"](batch, draws)
         weights = {
             "velocity": 1.0,
             "prior": self.objective.prior_weight,
             "heard": self.objective.hear_weight,
+            "speaker": self.objective.speaker_weight,
+            "voice": self.objective.voice_weight,
             "entropy": self.objective.entropy_weight,
         }
         loss = sum((weight * terms[name] for name, weight in weights.items() if name in terms), torch.zeros(()))
@@ -209,7 +230,7 @@ class CodecTask:
         written, spoken = (batch["text_ids"], batch["text_lengths"]), (batch["letters"], batch["letter_lengths"])
         heads = {
             "ctc": (tokens * STEPS_PER_TOKEN, written, self.objective.ctc_weight),
-            "transcript": (batch["lengths"], spoken, self.objective.transcript_weight),
+            "transcript": (self.config.autoencoder.states(batch["lengths"]), spoken, self.objective.transcript_weight),
         }
         for name, (steps, text, weight) in heads.items():
             if weight > 0 and f"{name}_logits" in terms:
@@ -220,7 +241,7 @@ class CodecTask:
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Everything random about a step, drawn on the CPU so that it does not depend on the device."""
         mel, lengths, rules = batch["mel"], batch["lengths"].cpu(), self.objective
-        uniform = torch.rand(6, mel.shape[0], generator=generator)
+        uniform = torch.rand(7, mel.shape[0], generator=generator)
         time = uniform[0] * (1 - 1e-5) + 1e-5
         if rules.time_sampling == "logit_normal":
             time = torch.randn(mel.shape[0], generator=generator).sigmoid()
@@ -233,6 +254,7 @@ class CodecTask:
             "time": time,
             "noise": torch.randn(mel.shape, generator=generator),
             "prompt": prompt * (uniform[2] < rules.prompt_probability),
+            "prompt_heard": (uniform[6] < rules.prompt_degrade)[:, None, None],
             "keep_tokens": ((uniform[3] >= rules.token_drop) & (uniform[5] >= rules.both_drop)).float(),
             "keep_text": ((uniform[4] >= rules.text_drop) & (uniform[5] >= rules.both_drop)).float(),
         }

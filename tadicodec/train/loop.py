@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -41,10 +41,12 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Data:
-    """A split: clip lengths in frames, and how to make a batch of some of them."""
+    """A split: clip lengths in frames, how to make a batch of some of them, and how often each is heard in an epoch, on
+    average (None: once)."""
 
     frames: list[int]
     collate: Collate
+    hearings: list[float] | None = None
 
 
 class Trainer:
@@ -70,8 +72,11 @@ class Trainer:
         ]
         return torch.optim.AdamW(groups, lr=self.optim.lr, betas=(self.optim.beta1, self.optim.beta2), fused=True)
 
-    def run(self, train: Data, valid: Data | None, batch: BatchConfig, progress: bool = False) -> TrainState:
-        """Train up to the configured number of steps, from the newest checkpoint under `out` if there is one."""
+    def run(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool = False) -> TrainState:
+        """Train up to the configured number of steps, from the newest checkpoint under `out` if there is one.
+
+        The metrics of each `valid` split are logged under its name; pictures are of the first's first clip.
+        """
         clear_drafts(self.out)
         saved = checkpoints(self.out / "checkpoints")
         if saved:
@@ -79,7 +84,7 @@ class Trainer:
         began = last_save = time.monotonic()
         main = self.accelerator.is_main_process
         with Board(self.out, self.loop.steps, self.state.step, main=main, bar=progress) as board, stop_on_signals(self):
-            for indices, following in batches_from(train.frames, batch, self.state.position):
+            for indices, following in batches_from(train.frames, batch, self.state.position, train.hearings):
                 if self.state.step >= self.loop.steps:
                     break
                 metrics = self.step(indices, train)
@@ -151,14 +156,15 @@ class Trainer:
         floating = [name for name, value in self.average.items() if value.is_floating_point() and name not in frozen]
         torch._foreach_lerp_([self.average[n] for n in floating], [current[n] for n in floating], 1 - decay)
 
-    def report(self, board: Board, metrics: dict[str, Tensor], valid: Data | None, batch: BatchConfig) -> None:
+    def report(self, board: Board, metrics: dict[str, Tensor], valid: Mapping[str, Data], batch: BatchConfig) -> None:
         step = self.state.step
         board.advance(metrics)
         if step % self.loop.log_every == 0:
             board.scalars("train", {**metrics, "lr": learning_rate(step, self.loop.steps, self.optim)}, step)
-        if valid is not None and (step % self.loop.valid_every == 0 or step == self.loop.steps):
-            board.scalars("valid", self.validate(valid, batch), step)
-            board.images(self.picture(valid), step)
+        if valid and (step % self.loop.valid_every == 0 or step == self.loop.steps):
+            for name, data in valid.items():
+                board.scalars(name, self.validate(data, batch), step)
+            board.images(self.picture(next(iter(valid.values()))), step)
 
     @torch.no_grad()
     def validate(self, valid: Data, batch: BatchConfig) -> dict[str, Tensor]:
@@ -216,7 +222,7 @@ class Trainer:
     def to_device(self, batch: Batch, step: int) -> Batch:
         device = self.accelerator.device
         moved: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-        return {**moved, "step": step}
+        return {**moved, "step": step, "average": self.average}
 
 
 def compile_blocks(network: torch.nn.Module) -> None:

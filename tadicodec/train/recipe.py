@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from torch import nn
 
-from tadicodec.config import CodecConfig, build
+from tadicodec.config import CodecConfig, MelConfig, build
 from tadicodec.data.batches import BatchConfig
 from tadicodec.errors import InputError
 from tadicodec.train.loop import Data, LoopConfig, Trainer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tadicodec.text.tokens import TextTokenizer
     from tadicodec.train.codec_task import CodecObjective
 
+Assembled = tuple[Task, Data, Mapping[str, Data]]  # with the validation splits by the name they are logged under
+
 SECTIONS = ("task", "out", "data", "model", "objective", "optim", "loop", "init")
 SPEAKERS = ("tts_ar", "tts_masked")
 PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss scale in every checkpoint
@@ -30,12 +33,12 @@ LEAST = {
     "optim": {"lr": 0, "beta1": 0, "beta2": 0, "weight_decay": 0, "clip": 0, "warmup": 0, "decay": 0},
     "data": {"frames": 1, "min_frames": 1, "max_frames": 1, "crop_frames": 1},
     "objective": {"entropy_weight": 0, "ctc_weight": 0, "transcript_weight": 0, "prompt_min": 0}
-    | {"prior_weight": 0, "hear_weight": 0}
+    | {"prior_weight": 0, "hear_weight": 0, "speaker_weight": 0, "voice_weight": 0}
     | {"mel_weight": 0, "short_weight": 0, "adversarial_weight": 0, "matching_weight": 0},
 }
 SHARES = (  # 0 to 1
     *("ema", "decay", "prompt_probability", "prompt_max"),
-    *("token_drop", "text_drop", "both_drop", "degrade", "prompt_degrade"),
+    *("token_drop", "text_drop", "both_drop", "prompt_degrade", "damage", "voices", "bare_text"),
 )
 BELOW_ONE = ("beta1", "beta2")  # 1 would divide by zero
 ABOVE_ZERO = ("clip",)  # 0 would stand still
@@ -51,6 +54,9 @@ class DataConfig:
     train_split: str = "train"
     valid_split: str = "valid"
     bare_text: float = 0.0  # codec: probability that a training text comes without punctuation
+    damage: float = 0.0  # codec: probability that the encoder hears a training clip damaged (data/damage.py)
+    voices: float = 0.0  # codec: probability that a training clip is played faster and higher or slower and lower
+    shares: dict[str, float] = field(default_factory=dict)  # codec: of the time, by source (data/balance.py)
 
 
 def run_recipe(path: Path | str, overrides: list[str], progress: bool = True, model: str | None = None) -> TrainState:
@@ -104,8 +110,8 @@ def data_kind(document: dict[str, Any]) -> type:
     return TokenData
 
 
-def assemble(document: dict[str, Any], data: Any, seed: int) -> tuple[Task, Data, Data]:
-    """The task and its two splits."""
+def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
+    """The task and its splits."""
     import torch
 
     torch.manual_seed(seed)  # initial weights
@@ -121,7 +127,7 @@ def assemble(document: dict[str, Any], data: Any, seed: int) -> tuple[Task, Data
     return kinds[document["task"]](document, data)
 
 
-def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
+def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
     from tadicodec.text.tokens import load_tokenizer
     from tadicodec.train.codec_task import CodecObjective, CodecTask
 
@@ -129,10 +135,10 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data,
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
     tokenizer = load_tokenizer(config, Path(document["model"].get("tokenizer_folder", "")))
     check_text(config, objective, tokenizer)
-    return CodecTask(config, objective), *speech_splits(data, tokenizer)
+    return CodecTask(config, objective), *speech_splits(data, tokenizer, config.mel)
 
 
-def build_few_step(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
+def build_few_step(document: dict[str, Any], data: DataConfig) -> Assembled:
     from tadicodec.codec import Codec
     from tadicodec.train.few_step_task import FewStepObjective, FewStepTask
 
@@ -141,28 +147,40 @@ def build_few_step(document: dict[str, Any], data: DataConfig) -> tuple[Task, Da
         raise InputError("recipe: model of a few_step task holds one key, pretrained: a folder, an id or bundled")
     teacher = Codec.from_pretrained(None if model["pretrained"] == "bundled" else model["pretrained"])
     objective = checked(FewStepObjective, document.get("objective", {}), "objective")
-    return FewStepTask(teacher, objective), *speech_splits(data, teacher.tokenizer)
+    return FewStepTask(teacher, objective), *speech_splits(data, teacher.tokenizer, teacher.config.mel)
 
 
-def speech_splits(data: DataConfig, tokenizer: TextTokenizer) -> tuple[Data, Data]:
-    """Training and validation of a codec."""
+def speech_splits(data: DataConfig, tokenizer: TextTokenizer, mel: MelConfig) -> tuple[Data, dict[str, Data]]:
+    """Training and validation of a codec: known voices, unseen ones where there are any (split `valid_unseen`), and the
+    known ones damaged in each way where training damages."""
+    from tadicodec.data.balance import hearings
     from tadicodec.data.collate import Collator
-    from tadicodec.data.features import Features
+    from tadicodec.data.damage import KINDS
+    from tadicodec.data.features import Features, splits_of
+    from tadicodec.data.hearing import Hearing
 
-    limits = {"min_frames": data.min_frames, "max_frames": min(data.max_frames, data.frames)}
-    splits = []
-    for split in (data.train_split, data.valid_split):
-        features = Features(data.features, split, **limits)
-        bare = data.bare_text if split == data.train_split else 0.0
-        splits.append(Data([clip.frames for clip in features.clips], Collator(features, tokenizer, bare)))
-    return splits[0], splits[1]
+    def split(name: str, bare: float = 0.0, balanced: bool = False, **heard: Any) -> Data:
+        limits = {"min_frames": data.min_frames, "max_frames": min(data.max_frames, data.frames)}
+        features = Features(data.features, name, **limits)
+        hearing = Hearing(features, mel, **heard) if heard else None
+        times = hearings(features.clips, data.shares) if balanced else None
+        return Data([clip.frames for clip in features.clips], Collator(features, tokenizer, bare, hearing), times)
+
+    train = split(data.train_split, data.bare_text, bool(data.shares), voices=data.voices, damage=data.damage)
+    valid = {"valid": split(data.valid_split)}
+    if f"{data.valid_split}_unseen" in splits_of(data.features):
+        valid["valid_unseen"] = split(f"{data.valid_split}_unseen")
+    if data.damage:
+        valid |= {f"valid_{kind}": split(data.valid_split, damage=1.0, kind=kind) for kind in KINDS}
+    return train, valid
 
 
-def build_tts(document: dict[str, Any], data: Any) -> tuple[Task, Data, Data]:
+def build_tts(document: dict[str, Any], data: Any) -> Assembled:
     from tadicodec.train import token_recipe
 
     build_task = token_recipe.build_ar if document["task"] == "tts_ar" else token_recipe.build_masked
-    return build_task(document, data, checked)
+    task, train, valid = build_task(document, data, checked)
+    return task, train, {"valid": valid}
 
 
 def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTokenizer) -> None:
@@ -178,8 +196,8 @@ def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTo
         )
 
 
-def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Data, Data]:
-    from tadicodec.config import AutoencoderConfig, MelConfig, VocoderConfig
+def build_vocoder(document: dict[str, Any], data: DataConfig) -> Assembled:
+    from tadicodec.config import AutoencoderConfig, VocoderConfig
     from tadicodec.data.collate import CropCollator
     from tadicodec.data.features import Features
     from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask
@@ -197,7 +215,7 @@ def build_vocoder(document: dict[str, Any], data: DataConfig) -> tuple[Task, Dat
         collate = CropCollator(features, data.crop_frames, mel.hop_size)
         splits.append(Data([data.crop_frames] * len(features), collate))
     objective = checked(VocoderObjective, document.get("objective", {}), "objective")
-    return VocoderTask(config, mel, objective), splits[0], splits[1]
+    return VocoderTask(config, mel, objective), splits[0], {"valid": splits[1]}
 
 
 def initialise(task: Task, name: str) -> None:

@@ -16,7 +16,7 @@ from tadicodec.train.ar_task import ArObjective, ArTask
 from tadicodec.train.loop import Data
 from tadicodec.train.masked_task import MaskedObjective, MaskedTask
 from tadicodec.train.task import Task
-from tadicodec.tts.autoregressive import ExtendedLM
+from tadicodec.tts.autoregressive import ArConfig, ExtendedLM
 from tadicodec.tts.folder import HUB_FILES, build_network, find_model, find_tts_model, load_causal_lm, load_weights
 from tadicodec.tts.model_config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config, read_tts_config
 from tadicodec.tts.text_reader import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
@@ -62,7 +62,7 @@ def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple
 
 def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjective) -> tuple[Task, Data, Data]:
     """A text model from a folder or hub id, its vocabulary extended by the codes."""
-    size = model.get("codebook_size", 16384)
+    size = model.get("codebook_size", ArConfig.codebook_size)
     if not isinstance(size, int) or size < 2 or size & (size - 1):
         raise InputError("model: codebook_size is a power of two")
     folder = find_model(str(model["pretrained"]), HUB_FILES)

@@ -7,6 +7,7 @@ having to learn the way there (progress-monitoring positions of VoiceStar, Peng 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.errors import InputError
+from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
+from tadicodec.errors import InputError, reason
 from tadicodec.extras import need
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
+from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
 from tadicodec.tts.stable import shrink_gradient
 from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"
+LARGEST = 1 << 31  # of other whole numbers in a language model's configuration
 VECTOR_STD = 0.02  # as transformers initialises the other vectors; larger ones would begin with sure, wrong choices
 
 
@@ -31,7 +35,7 @@ class ArConfig:
     """A model of our own layout, built from scratch."""
 
     transformers: dict[str, Any] = field(default_factory=dict)  # the configuration of a causal LM, with its model_type
-    codebook_size: int = 16384
+    codebook_size: int = 2**CODE_BITS
     code_features: int = 512  # width of the code vectors' network
     duration_size: int = 96  # width of the network that says how long text takes
     deep_norm: str = ""  # "glm" or "deepnet": post-norm blocks that many layers do not make diverge; "": pre-norm
@@ -42,12 +46,18 @@ class ArConfig:
             raise InputError(
                 'config: ar.transformers is a causal LM\'s configuration with its model_type, such as "llama"'
             )
-        if self.codebook_size < 2 or self.codebook_size & (self.codebook_size - 1):
+        check_shape(self.transformers)
+        require_sizes("ar", self, 1 << WIDEST_CODE, "codebook_size", least=2)
+        require_sizes("ar", self, WIDEST, "code_features", "duration_size")
+        if self.codebook_size & (self.codebook_size - 1):
             raise InputError("config: ar.codebook_size is a power of two")
-        if min(self.code_features, self.duration_size) < 1:
-            raise InputError("config: ar.code_features and ar.duration_size are positive")
         if self.deep_norm not in ("", *PRESETS):
             raise InputError(f"config: ar.deep_norm is one of {', '.join(PRESETS)}, or empty")
+
+    @property
+    def llama(self) -> LlamaShape | None:
+        """The shape of a plain Llama; None for everything else, which transformers computes."""
+        return None if self.deep_norm or self.float32_softmax else LlamaShape.of(self.transformers)
 
 
 def build_lm(config: ArConfig, vocabulary: int) -> Any:
@@ -60,6 +70,16 @@ def build_lm(config: ArConfig, vocabulary: int) -> Any:
     return lm
 
 
+def check_shape(values: dict[str, Any]) -> None:
+    """Raises InputError for sizes of a causal LM that nobody builds: they would overflow or never end."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"config: ar.transformers {name} must be finite, not {value}")
+        most = MOST_LAYERS if "layers" in name else WIDEST if name.endswith(("size", "dim", "heads")) else LARGEST
+        if type(value) is int and abs(value) > most:
+            raise InputError(f"config: ar.transformers {name} must be at most {most}, not {value}")
+
+
 def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
     need("transformers", "an autoregressive model")
     from huggingface_hub.errors import StrictDataclassError
@@ -70,20 +90,23 @@ def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
     fixed = {"vocab_size": vocabulary, "tie_word_embeddings": True, "attn_implementation": attention}
     try:
         config = AutoConfig.for_model(values["model_type"], **{**special, **shape, **fixed})
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (StrictDataclassError, ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"config: transformers cannot build this language model: {reason}") from error
+        raise InputError(f"config: transformers cannot build this language model: {reason(error)}") from error
 
 
 class SpeechLM(nn.Module):
     """A model of our own layout: `lm` holds the blocks and the vectors of bytes, start and end; `codes` computes those
-    of codes from their bits. Input and output vectors are the same."""
+    of codes from their bits. Input and output vectors are the same.
 
-    def __init__(self, config: ArConfig) -> None:
+    inference: the blocks of a plain Llama are this package's own, so that transformers need not be imported.
+    """
+
+    def __init__(self, config: ArConfig, inference: bool = False) -> None:
         super().__init__()
         self.config, self.vocabulary = config, byte_vocabulary(config.codebook_size)
-        self.lm = build_lm(config, BYTE_VALUES + 2).base_model
+        shape = config.llama if inference else None
+        self.lm = build_lm(config, BYTE_VALUES + 2).base_model if shape is None else Llama(shape, BYTE_VALUES + 2)
         width = self.lm.get_input_embeddings().embedding_dim
         self.codes = CodeTable(config.codebook_size, width, config.code_features, VECTOR_STD)
         self.duration = Durations(BYTE_VALUES, config.duration_size)
@@ -101,14 +124,19 @@ class SpeechLM(nn.Module):
         table = self.table()
         vectors = shrink_gradient(F.embedding(ids, table), self.embedding_gradient)
         vectors = vectors.masked_fill(blank[..., None], 0.0)
-        given = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
-        hidden = self.lm(inputs_embeds=vectors, **given).last_hidden_state[spoken]
+        if isinstance(self.lm, Llama):
+            hidden = self.lm(vectors, positions, mask.bool())[spoken]
+        else:
+            given = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
+            hidden = self.lm(inputs_embeds=vectors, **given).last_hidden_state[spoken]
         speech = torch.cat([table[self.vocabulary.codes[0] :], table[self.vocabulary.ends[0]][None]])
         return F.linear(hidden, speech.to(hidden.dtype))
 
     @torch.no_grad()
     def expanded(self) -> Any:
-        """The same model with a plain table, as transformers generates with."""
+        """The same model with a plain table, with a `generate` as transformers' models have."""
+        if isinstance(self.lm, Llama):
+            return SpeakingLlama(self.lm, self.table()).eval()
         lm = build_lm(self.config, self.vocabulary.size)
         lm.base_model.load_state_dict(self.lm.state_dict() | {EMBEDDING: self.table()})
         lm.tie_weights()

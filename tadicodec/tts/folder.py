@@ -11,9 +11,17 @@ import torch
 from torch import nn
 
 from tadicodec import arguments
-from tadicodec.checkpoint import find_model, load_weights, replaced, save_model, to_dtype
+from tadicodec.checkpoint import (
+    check_numbers,
+    find_model,
+    load_weights,
+    replaced,
+    save_model,
+    to_dtype,
+    unfilled,
+)
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
@@ -50,15 +58,16 @@ def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfi
     config = read_tts_config(folder / "config.json")
     if config.shape is None:
         return config, load_transformers(folder, dtype)
-    network = build_network(config)
+    with unfilled():
+        network = build_network(config, inference=True)
     load_weights(network, folder / "model.safetensors")
     return config, network.to(dtype).eval().requires_grad_(False)
 
 
-def build_network(config: TtsConfig) -> nn.Module:
-    """A network of our own layout or the published masked model's, with random weights."""
+def build_network(config: TtsConfig, inference: bool = False) -> nn.Module:
+    """A network of our own layout or the published masked model's, with random weights; inference: see SpeechLM."""
     if isinstance(config.shape, ArConfig):
-        return SpeechLM(config.shape)
+        return SpeechLM(config.shape, inference)
     return MaskedNetwork(config.shape)
 
 
@@ -75,19 +84,11 @@ def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     """Weights must be safetensors and complete. Raises InputError."""
-    need("transformers", "this model")
-    from transformers import AutoModelForCausalLM
-
-    try:
-        lm, found = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{folder}: no causal language model transformers can load ({reason})") from error
+    lm, found = load_network("AutoModelForCausalLM", folder, dtype=dtype)
     lacking = sorted(found["missing_keys"]) + sorted(found["unexpected_keys"])
     if lacking:
         raise InputError(f"{folder}: {lacking[0]} is missing from the weights or not part of the model")
+    check_numbers(lm.state_dict(), folder)
     return lm
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tadicodec.config import require_positive
+from tadicodec.config import MOST_GUIDANCE, WIDEST_CODE, require_positive, require_sizes
 from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import lay_out
 from tadicodec.tts.script import Script
@@ -17,6 +17,7 @@ from tadicodec.tts.vocabulary import Vocabulary
 
 SHORTEST, LONGEST = 0.5, 1.5  # of the estimated length
 SPARE = 6  # tokens
+COLDEST = 1e-3  # temperature; logits divided by less overflow
 LOOPS = {1: 10, 2: 5, 3: 4, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3}  # period in tokens: how often it may be said in a row
 
 
@@ -29,9 +30,12 @@ class ArSampling:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        require_positive("sampling", self, "top_k", "top_p", "temperature")
-        if self.top_p > 1:
-            raise InputError("config: sampling top_p is above 0 and at most 1")
+        require_sizes("sampling", self, 1 << WIDEST_CODE, "top_k")
+        require_positive("sampling", self, "top_p", "temperature")
+        if self.top_p > 1 or not COLDEST <= self.temperature <= MOST_GUIDANCE:
+            raise InputError(
+                f"config: sampling top_p is above 0 and at most 1, temperature {COLDEST} to {MOST_GUIDANCE}"
+            )
 
 
 @torch.inference_mode()

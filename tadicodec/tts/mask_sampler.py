@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadicodec.config import require_positive
+from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, require_positive, require_sizes
 from tadicodec.errors import InputError
 from tadicodec.tts.masked import MaskedNetwork, Words
 
@@ -23,9 +23,12 @@ class MaskSampling:
     share: float = 0.02  # of the codebook that can be drawn, the most probable
 
     def __post_init__(self) -> None:
-        require_positive("sampling", self, "steps", "share")
-        if self.share > 1 or self.guidance < 0 or not 0 <= self.rescale <= 1 or min(self.temperature, self.noise) < 0:
-            raise InputError("config: sampling needs share and rescale in 0 to 1, and nothing below 0")
+        require_sizes("sampling", self, MOST_STEPS, "steps")
+        require_positive("sampling", self, "share")
+        if self.share > 1 or not 0 <= self.rescale <= 1:
+            raise InputError("config: sampling needs share and rescale in 0 to 1")
+        if not all(0 <= value <= MOST_GUIDANCE for value in (self.guidance, self.temperature, self.noise)):
+            raise InputError(f"config: sampling guidance, temperature and noise are 0 to {MOST_GUIDANCE}")
 
 
 @torch.inference_mode()

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tadicodec.config import require_positive
+from tadicodec.config import (
+    CODE_BITS,
+    LARGEST_VOCABULARY,
+    MOST_LAYERS,
+    WIDEST,
+    WIDEST_CODE,
+    require_sizes,
+)
 from tadicodec.errors import InputError
 from tadicodec.model.decoder import time_embedding
 from tadicodec.model.lengths import valid
@@ -28,7 +35,7 @@ class MaskedConfig:
     num_layers: int = 16
     num_heads: int = 16
     intermediate_size: int = 0  # ours; 0 means 4 x hidden_size, as published
-    cond_codebook_size: int = 16384
+    cond_codebook_size: int = 2**CODE_BITS
     phone_vocab_size: int = 32100  # text tokens; the published name
     code_features: int = 0  # ours; width of the code vectors' network, 0: one free vector a code, as published
     text_layers: int = 0  # ours; blocks that read the text before it is laid on the codes, 0: text stands before them
@@ -36,10 +43,12 @@ class MaskedConfig:
     duration_size: int = 0  # ours; width of the network that says how long text takes, 0: none
 
     def __post_init__(self) -> None:
-        sizes = ("hidden_size", "num_layers", "num_heads", "cond_codebook_size", "phone_vocab_size", "text_size")
-        require_positive("mgm", self, *sizes)
-        if min(self.intermediate_size, self.code_features, self.text_layers, self.duration_size) < 0:
-            raise InputError("config: mgm sizes are 0 or more")
+        require_sizes("mgm", self, WIDEST, "hidden_size", "num_heads", "text_size")
+        require_sizes("mgm", self, WIDEST, "intermediate_size", "code_features", "duration_size", least=0)
+        require_sizes("mgm", self, MOST_LAYERS, "num_layers")
+        require_sizes("mgm", self, MOST_LAYERS, "text_layers", least=0)
+        require_sizes("mgm", self, 1 << WIDEST_CODE, "cond_codebook_size")
+        require_sizes("mgm", self, LARGEST_VOCABULARY, "phone_vocab_size")
         if self.hidden_size % self.num_heads or (self.hidden_size // self.num_heads) % 2:
             raise InputError("config: mgm hidden_size must be an even multiple of num_heads")
         if self.cond_codebook_size & (self.cond_codebook_size - 1):

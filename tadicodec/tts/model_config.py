@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tadicodec.config import COMMENT, build, require_positive
+from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, build, require_sizes
+from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import ArConfig
 from tadicodec.tts.generation import ArSampling
@@ -31,9 +31,9 @@ class Decoding:
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        require_positive("decoding", self, "steps")
-        if self.guidance < 0:
-            raise InputError("config: decoding guidance is 0 or more")
+        require_sizes("decoding", self, MOST_STEPS, "steps")
+        if not 0 <= self.guidance <= MOST_GUIDANCE:
+            raise InputError(f"config: decoding guidance is 0 to {MOST_GUIDANCE}")
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,7 @@ class TtsConfig:
 
 def read_tts_config(path: Path) -> TtsConfig:
     """A config.json of any of the layouts. Raises InputError."""
-    try:
-        document = json.loads(COMMENT.sub(lambda found: found.group(1) or "", path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); every model has one") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: not a configuration")
+    document = read_config_file(path)
     try:
         return parse_tts_config(document)
     except (TypeError, AttributeError, KeyError) as error:

@@ -58,7 +58,7 @@ def use_deep_norm(lm: Any, preset: str) -> None:
         known = set(linears) == {*QUERIES_AND_KEYS, *SMALL} and norms == NORMS
         if not known or hasattr(layer, "residual_multiplier"):
             raise InputError("config: ar.deep_norm needs blocks as Llama's or Qwen's; choose another model_type")
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), device="cpu")))
         deep.initialise([linears[n] for n in SMALL], [linears[n] for n in QUERIES_AND_KEYS], generator)
         layer.forward = MethodType(post_norm_forward(deep), layer)
 

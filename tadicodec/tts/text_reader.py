@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from tadicodec.errors import InputError
 from tadicodec.extras import need
+from tadicodec.pretrained import load_pretrained
 from tadicodec.text.tokens import ByteTokenizer
 
 SYSTEM = "You are a powerful AI assistant for speech understanding and generation."
@@ -51,11 +51,9 @@ def load_reader(style: str, folder: Path, *, alone: bool = True) -> TextReader:
 
 def load_tokenizer(folder: Path, *, alone: bool = False) -> Any:
     """The transformers tokenizer of a folder, without running any code it holds. Raises InputError."""
+    if not alone:
+        return load_pretrained("AutoTokenizer", folder)
     need("transformers", "this model's tokenizer")
-    from transformers import AutoTokenizer, PretrainedConfig
+    from transformers import PretrainedConfig
 
-    given = {"config": PretrainedConfig()} if alone else {}
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, **given)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder}: no tokenizer transformers can load ({str(error).splitlines()[0]})") from error
+    return load_pretrained("AutoTokenizer", folder, config=PretrainedConfig())

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tadicodec.cli import quantize
 from tadicodec.codec import Codec
-from tadicodec.quant import recipe as config
 from tests.data.test_manifest import write_corpus
-
-
-def test_the_command_knows_every_method() -> None:
-    assert quantize.METHODS == config.METHODS
 
 
 def test_quantizes_without_data(cli, tiny_model, tmp_path) -> None:

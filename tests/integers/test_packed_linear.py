@@ -17,9 +17,10 @@ from tadicodec.integers.layout import describe, restore
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.model.decoder import time_embedding
 from tadicodec.model.flow import evaluation_times
+from tadicodec.quant.codec_quantizer import quantize_codec, save_quantized, sizes
 from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.glm import nearest
-from tadicodec.quant.job import Job, quantize_codec, save_quantized, sizes
+from tadicodec.quant.job import Job
 from tadicodec.quant.recipe import QuantConfig, TuneConfig
 from tests.conftest import tiny_codec, voice
 from tests.integers.test_primitives import generator, normal

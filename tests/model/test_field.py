@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from plain_path import decode as plain_decode
 from torch import Tensor
 
 from tadicodec.config import SolverConfig
@@ -14,7 +15,6 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.flow import count_evaluations, evaluation_times
 from tadicodec.model.fused import fuse, fused, unfuse
 from tests.conftest import tiny_config
-from tools.plain_path import decode as plain_decode
 
 GUIDED = SolverConfig(4, 2.0)
 

@@ -71,3 +71,17 @@ def test_only_the_prompts_own_frames_are_heard() -> None:
     behind = torch.cat([prompt[:, :7], torch.randn(1, 17, 128)], dim=1)  # ends in the middle of a position
     torch.testing.assert_close(expected(grown, prompt, 7), expected(grown, behind, 7))
     assert not torch.allclose(expected(grown, prompt, 7), expected(grown, prompt.roll(1, -1), 7), atol=1e-3)
+
+
+def test_heads_attend_to_what_is_held_alone() -> None:
+    torch.manual_seed(0)
+    voice, x = Voice(6, 8, 4, heads=2), torch.randn(2, 10, 6)
+    held = torch.zeros(2, 10)
+    held[0, :6] = 1
+    summary = voice.embed(x, held)
+    torch.testing.assert_close(summary[:1], voice.embed(x[:1, :6].flip(1), torch.ones(1, 6)))
+    assert torch.equal(summary[1], torch.zeros(8))
+    torch.nn.init.zeros_(voice.score_linear.weight)  # all frames alike: the mean
+    torch.manual_seed(0)
+    mean = Voice(6, 8, 4).embed(x[:1], held[:1])
+    torch.testing.assert_close(voice.embed(x[:1], held[:1]), voice.summary_linear(mean.repeat(1, 2)))

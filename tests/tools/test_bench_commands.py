@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import commands
 import soundfile
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-import bench_commands  # noqa: E402
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "austen_2.flac"
 
@@ -18,13 +14,13 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "austen_2.flac"
 def test_every_command(tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     given = ["--speech", str(SAMPLE), "--minutes", "0.05", "--repeats", "1", "--json", str(out)]
-    assert bench_commands.main(given) == 0
+    assert commands.main(given) == 0
     rows = json.loads(out.read_text())
     assert len(rows) == 4 and all(row["seconds"] > 0 and row["memory"] > 1 for row in rows)
 
 
 def test_repeats_to_the_sample(tmp_path: Path) -> None:
-    bench_commands.repeated(SAMPLE, 1.5, tmp_path / "long.wav")
+    commands.repeated(SAMPLE, 1.5, tmp_path / "long.wav")
     info, once = soundfile.info(tmp_path / "long.wav"), soundfile.read(SAMPLE)[0]
     assert info.frames == 90 * info.samplerate
     wave, _ = soundfile.read(tmp_path / "long.wav")
@@ -32,4 +28,4 @@ def test_repeats_to_the_sample(tmp_path: Path) -> None:
 
 
 def test_what_is_no_recording(tmp_path: Path) -> None:
-    assert bench_commands.main(["--speech", str(tmp_path / "none.wav")]) == 2
+    assert commands.main(["--speech", str(tmp_path / "none.wav")]) == 2

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import codec_arms
 import numpy as np
 import torch
 
 from tests.conftest import tiny_codec
 from tests.train.test_codec_task import two_clips
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-import codec_arms  # noqa: E402
 
 
 def test_an_arm_has_its_own_shape_and_the_others_codes() -> None:

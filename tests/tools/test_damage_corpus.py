@@ -6,13 +6,10 @@ import json
 import sys
 from pathlib import Path
 
+import damage_corpus
 import numpy as np
 import pytest
-
-soundfile = pytest.importorskip("soundfile")
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-import damage_corpus  # noqa: E402
+import soundfile
 
 
 def wave() -> np.ndarray:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import tarfile
 from pathlib import Path
 
+import corpus_check
+import corpus_manifest
+import corpus_plan
+import corpus_studio
+import corpus_verses
+import make_corpus
 import numpy as np
 import pytest
-
-soundfile = pytest.importorskip("soundfile")
-TOOLS = Path(__file__).parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import corpus_check  # noqa: E402
-import corpus_manifest  # noqa: E402
-import corpus_plan  # noqa: E402
-import corpus_studio  # noqa: E402
-import corpus_verses  # noqa: E402
-import make_corpus  # noqa: E402
+import soundfile
 
 HOURS = {"hibari": 0.2, "kokoro": 0.3, "mix": 0.1}
 
@@ -128,23 +123,33 @@ def test_resampled_voices_say_where_their_content_ends() -> None:
     assert rates[0.8] == 19200 and rates[1.0] == rates[1.08] == 24000
 
 
-def test_training_speech_is_copied_at_other_pitches(planned: list[corpus_plan.Utterance]) -> None:
-    mine = [item for item in planned if item.voice.source != "hibari" and item.split == "train"]
-    made = [copy for item in mine for copy in corpus_studio.copies(item)]
-    whispered = [item for item in mine if corpus_plan.WHISPERED in item.voice.packs]
-    assert len(made) == len(mine) - len(whispered) and len({copy.id for copy in made}) == len(made)
-    assert all(copy.factor in corpus_plan.COPY_FACTORS for copy in made)
-    assert not [c for item in planned if item.split != "train" for c in corpus_studio.copies(item)]
-    line = corpus_manifest.manifest_line(made[0], 1.0, 0)
-    assert line["speaker"].startswith("kokoro-") and line["speaker"] != made[0].original.voice.speaker
-    assert line["source"] == "kokoro-resampled" and line["sample_rate"] == round(24000 * min(1, made[0].factor))
-
-
 def test_real_split_moves_some_training_texts() -> None:
-    entries = [{"split": "train", "text": f"Text {i}."} for i in range(2000)]
+    entries = [{"split": "train", "speaker": "s", "text": f"Text {i}."} for i in range(2000)]
     moved = [corpus_plan.real_split(entry) for entry in entries].count("valid")
     assert 20 <= moved <= 70
-    assert corpus_plan.real_split({"split": "test_unseen", "text": "Text 1."}) == "test_unseen"
+    assert corpus_plan.real_split({"split": "test_unseen", "speaker": "s", "text": "Text 1."}) == "test_unseen"
+
+
+def test_one_numbered_speaker_in_twenty_is_held_out() -> None:
+    entries = [{"split": "train", "speaker": f"kmix{i:03d}", "text": f"Text {i}."} for i in range(400)]
+    held = [entry["speaker"] for entry in entries if corpus_plan.real_split(entry) == "valid_unseen"]
+    assert len(held) == 20 and held[:2] == ["kmix000", "kmix020"]
+    tested = {"split": "test_unseen", "speaker": "kmix000", "text": "Text."}
+    assert corpus_plan.real_split(tested) == "test_unseen"
+
+
+def test_training_says_nothing_that_is_held_out(lines: list[str], tmp_path: Path) -> None:
+    """Neither synthesised what held-out recordings say, nor recorded what validation and tests say."""
+    folder = speech_folder(tmp_path / "in", lines)
+    entry = json.loads((folder / "manifest.jsonl").read_text())
+    valid = corpus_plan.split_sentences(lines).valid[2][1]
+    test, other = lines[-1], lines[100]
+    more = [("kmix001", valid), ("kmix002", test), ("kmix003", lines[101]), ("kmix020", other)]
+    rows = [entry, *({**entry, "id": name, "speaker": name, "text": text, "split": "train"} for name, text in more)]
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    builder = make_corpus.Builder(tmp_path / "out", folder, {"hibari": 0.1}, 0, tmp_path)
+    assert [item.id for item in builder.real] == ["reader-one", "kmix003", "kmix020"]
+    assert other not in {text for _, text in builder.sentences.train}
 
 
 def test_level_and_trim() -> None:

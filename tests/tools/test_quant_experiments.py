@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+import quant_experiments
 
 from tadicodec.data.feature_maker import prepare_features
 from tests.data.test_manifest import write_corpus
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-quant_experiments = pytest.importorskip("quant_experiments")
 pytest.importorskip("matplotlib")
 
 

@@ -16,12 +16,13 @@ def two_clips() -> dict:
     generator = torch.Generator().manual_seed(0)
     mels = [torch.randn(size, 128, generator=generator) for size in (48, 80)]
     batch = batch_of(["a", "b"], mels, [[3, 4], [5, 6, 7]]) | {"bandwidth": torch.tensor([128, 90])}
-    return batch | {"letters": batch["text_ids"], "letter_lengths": batch["text_lengths"]}
+    letters = {"letters": batch["text_ids"], "letter_lengths": batch["text_lengths"]}
+    return batch | letters | {"speaker": torch.tensor([5, -1])}
 
 
 def losses(objective: CodecObjective) -> tuple[torch.Tensor, dict, CodecTask]:
     torch.manual_seed(0)
-    task = CodecTask(tiny_config(voice_size=8), objective)
+    task = CodecTask(tiny_config(voice_size=8, voice_heads=2), objective)
     ((_, loss, metrics),) = task.losses(two_clips(), torch.Generator().manual_seed(0))
     return loss, metrics, task
 
@@ -39,15 +40,31 @@ def test_what_the_encoder_hears_is_what_it_would_hear() -> None:
     assert heard_error(encoder, elsewhere, batch, prompt) > 0
 
 
-def test_the_decoder_learns_from_what_the_encoder_hears() -> None:
-    rules = {"part": "decoder", "entropy_weight": 0.0, "prompt_probability": 0.5}
+@pytest.mark.parametrize("part", ["all", "decoder"])
+def test_the_prior_learns_from_what_the_encoder_hears(part: str) -> None:
+    rules = {"part": part, "entropy_weight": 0.0, "prompt_probability": 0.5}
     loss, metrics, _ = losses(CodecObjective(**rules))
     more, heard, task = losses(CodecObjective(**rules, hear_weight=0.5))
     assert heard["heard"] > 0 and torch.isclose(more, loss + 0.5 * heard["heard"])
     more.backward()
     network: Autoencoder = task.networks["codec"].codec
     assert network.decoder.prior.mel_linear.weight.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in network.encoder.parameters())
+    assert all((parameter.grad is None) == (part == "decoder") for parameter in network.encoder.parameters())
+
+
+def test_the_ear_rests_while_the_encoder_learns() -> None:
+    """The loop's moving average judges, and gets no gradient; what the codes become is the encoder's own."""
+    torch.manual_seed(0)
+    task = CodecTask(tiny_config(encoder_join=1, encoder_num_layers=2), CodecObjective(hear_weight=1.0))
+    network = task.networks["codec"]
+    kept = {name: torch.zeros_like(value) for name, value in network.state_dict().items()}
+    batch = two_clips() | {"average": kept}
+    ((_, _, metrics),) = task.losses(batch, torch.Generator().manual_seed(0))
+    assert metrics["heard"] == 0  # an encoder of zeros hears nothing in anything
+    batch["average"] = {name: value.clone() for name, value in network.state_dict().items()}
+    ((_, loss, metrics),) = task.losses(batch, torch.Generator().manual_seed(0))
+    loss.backward()
+    assert metrics["heard"] > 0 and all(value.grad is None for value in batch["average"].values())
 
 
 def test_a_damaged_prompt_leaves_what_follows_clean() -> None:
@@ -61,6 +78,7 @@ def test_a_damaged_prompt_leaves_what_follows_clean() -> None:
     decoder.register_forward_pre_hook(lambda _, given: seen.update(noisy=given[0]))
     decoder.prior.register_forward_pre_hook(lambda _, given: seen.update(prior=given[2][0]))
     batch = two_clips()
+    batch["heard"] = batch["mel"] + 1
     next(iter(task.losses(batch, torch.Generator().manual_seed(0))))
     damaged, held = seen["batch"]["prompt"], seen["draws"]["prompt"]
     assert torch.equal(seen["batch"]["mel"], batch["mel"]) and int(held.min()) >= 4
@@ -70,8 +88,22 @@ def test_a_damaged_prompt_leaves_what_follows_clean() -> None:
             assert torch.equal(given[i, :frames], damaged[i, :frames])
 
 
-def test_only_an_encoder_that_rests_can_be_asked() -> None:
-    with pytest.raises(InputError, match="part: decoder"):
-        CodecObjective(hear_weight=1.0)
+def test_voices_are_told_apart_and_compared() -> None:
+    """The summary of the prompt learns from the speaker's number, the prior from how its mel sums up."""
+    rules = {"entropy_weight": 0.0, "prompt_probability": 0.5}
+    plain, _, _ = losses(CodecObjective(**rules))
+    loss, metrics, task = losses(CodecObjective(**rules, speaker_weight=0.1, voice_weight=0.2))
+    assert torch.isclose(loss, plain + 0.1 * metrics["speaker"] + 0.2 * metrics["voice"])
+    assert 0 < metrics["voice"] < 2
+    loss.backward()
+    voice = task.networks["codec"].codec.decoder.prior.prompt_voice
+    assert voice.summary_linear.weight.grad.abs().sum() > 0 and task.networks["codec"].speakers.weight.grad is not None
+
+
+def test_what_judges_needs_something_to_judge() -> None:
+    with pytest.raises(InputError, match="speaker_weight"):
+        CodecObjective(voice_weight=1.0)
+    with pytest.raises(InputError, match="voice_size"):
+        CodecTask(tiny_config(), CodecObjective(speaker_weight=1.0))
     with pytest.raises(InputError, match="prior_layers"):
         CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, hear_weight=1.0))

@@ -24,11 +24,14 @@ from tests.data.test_manifest import write_corpus
 
 TINY = {
     "hidden_size": 32,
-    "encoder_num_layers": 1,
     "decoder_num_layers": 1,
     "num_heads": 2,
     "text_vocab_size": 256,
+    "encoder_num_layers": 2,
+    "encoder_join": 1,
     "prior_layers": 1,
+    "voice_size": 8,
+    "voice_heads": 2,
     "transcriber_layers": 1,
     "aligner_layers": 1,
 }
@@ -42,14 +45,16 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task": "codec",
         "out": str(folder / "run"),
         "precision": "float32",
-        "data": {"features": str(folder / "features"), "frames": 200, "max_frames": 200},
+        "data": {"features": str(folder / "features"), "frames": 200, "max_frames": 200, "bare_text": 0.3}
+        | {"damage": 0.5, "voices": 0.3, "shares": {"": 0.5}},
         "model": {
             "name": "tiny",
             "text_tokenizer": "bytes",
             "preprocess": {},
             "model": {"tadicodec": TINY, "vocos": {"dim": 8, "intermediate_dim": 8, "num_layers": 1}},
         },
-        "objective": {"entropy_weight": 0.1, "ctc_weight": 0.1, "transcript_weight": 0.1, "text_drop": 0.2},
+        "objective": {"entropy_weight": 0.1, "ctc_weight": 0.1, "transcript_weight": 0.1, "text_drop": 0.2}
+        | {"hear_weight": 0.1, "speaker_weight": 0.1, "voice_weight": 0.1},
         "optim": {"lr": 3e-3, "warmup": 5, "decay": 0.3},
         "loop": {"steps": 24, "log_every": 1, "valid_every": 12, "valid_batches": 2},
     }
@@ -113,7 +118,10 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [row["velocity"] for row in rows if row["kind"] == "train"]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    assert any(row["kind"] == "valid" for row in rows)
+    kinds = {row["kind"] for row in rows} - {"train"}
+    assert kinds == {"valid", "valid_soft", "valid_noisy", "valid_room", "valid_telephone"}
+    heard = {kind: [row["ctc"] for row in rows if row["kind"] == kind] for kind in kinds}
+    assert len({tuple(values) for values in heard.values()}) == len(kinds)
     assert Codec.from_pretrained(tmp_path / "model").name == "tiny"
     assert len(checkpoints(tmp_path / "checkpoints")) <= 2
     assert list((tmp_path / "tensorboard").iterdir())

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tadicodec.errors import InputError
+from tadicodec.errors import InputError, reason
+from tadicodec.pretrained import load_network
 
 Names = Iterable[tuple[str, str]]  # regular expressions and what to write instead, all applied, in order
 
@@ -31,19 +32,15 @@ def local(name: str) -> Path | None:
     return None
 
 
-def pretrained(network: type, name: str) -> Any:
+def pretrained(kind: str, name: str) -> Any:
     """A transformers network from a folder or a hub id, in float32 for evaluation, every one of its weights loaded.
 
     Raises:
         InputError: it cannot be found or fetched, or is another kind of network.
     """
-    try:
-        model, loaded = network.from_pretrained(name, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{name}: cannot be loaded as {network.__name__} ({reason})") from error
+    model, loaded = load_network(kind, name)
     if missing := sorted(loaded["missing_keys"]):
-        raise InputError(f"{name}: is not a {network.__name__}: it has no {missing[0]}")
+        raise InputError(f"{name}: is not a {kind}: it has no {missing[0]}")
     return model.float().eval()
 
 
@@ -56,8 +53,7 @@ def read_checkpoint(path: Path, entry: str) -> dict[str, Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else load_inert(path)
     except Exception as error:  # a damaged pickle can raise anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+        raise InputError(f"{path}: cannot be read as a checkpoint ({reason(error)})") from error
     content = content.get(entry, content) if isinstance(content, Mapping) else {}
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path}: holds no tensors, nor tensors under {entry!r}")

@@ -13,6 +13,7 @@ from tadicodec.errors import InputError
 from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.published import local, pretrained
 from tadicodec.eval.judges.wavlm_verification import load_verification
+from tadicodec.pretrained import load_pretrained
 
 CAMPPLUS_WEIGHTS = "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
 
@@ -58,13 +59,8 @@ class XVector:
     """A WavLM x-vector model of transformers."""
 
     def __init__(self, name: str, device: str = "cpu") -> None:
-        from transformers import AutoFeatureExtractor, WavLMForXVector
-
-        self.net = pretrained(WavLMForXVector, name).to(device)
-        try:
-            self.features = AutoFeatureExtractor.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{name}: lacks preprocessor_config.json, which says whether to normalise") from error
+        self.net = pretrained("WavLMForXVector", name).to(device)
+        self.features = load_pretrained("AutoFeatureExtractor", name)
         self.device = device
         self.name = f"{Path(name).name if local(name) else name} (WavLMForXVector)"
 

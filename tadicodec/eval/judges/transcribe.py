@@ -10,6 +10,7 @@ import numpy as np
 from tadicodec.errors import InputError
 from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.published import local, pretrained
+from tadicodec.pretrained import load_pretrained
 
 WINDOW = 30 * SAMPLE_RATE  # samples that Whisper hears at once
 CTRANSLATE2_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")  # beside model.bin
@@ -45,14 +46,9 @@ class TransformersWhisper:
     """Whisper as Seed-TTS-eval runs it: float32, greedy, told that it hears English, one utterance at a time."""
 
     def __init__(self, name: str, device: str = "cpu") -> None:
-        from transformers import WhisperForConditionalGeneration, WhisperProcessor
-
         self.device = device
-        self.model = pretrained(WhisperForConditionalGeneration, name).to(device)
-        try:
-            self.processor = WhisperProcessor.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{name}: lacks Whisper's tokenizer or its feature extractor") from error
+        self.model = pretrained("WhisperForConditionalGeneration", name).to(device)
+        self.processor = load_pretrained("WhisperProcessor", name)
         # The English-only models (whisper-base.en) refuse to be told a language.
         multilingual = hasattr(self.model.generation_config, "lang_to_id")
         self.told = {"language": "en", "task": "transcribe"} if multilingual else {}

@@ -14,6 +14,7 @@ from tadicodec.eval.cases import Case
 from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import Rendering
 from tadicodec.pipeline.waves import to_samples
+from tadicodec.pretrained import load_network
 
 if TYPE_CHECKING:
     from transformers import EncodecModel
@@ -47,13 +48,9 @@ class EncodecRow:
 def load_encodec(weights: str) -> EncodecModel:
     """A model of a hub id or folder. Raises InputError."""
     try:
-        from transformers import EncodecModel
-
-        network = EncodecModel.from_pretrained(weights).eval()
-    except (ImportError, OSError, ValueError) as error:
-        raise InputError(
-            f"EnCodec {weights} cannot be loaded ({str(error).splitlines()[0]}); give --baselines encodec=FOLDER"
-        ) from error
+        network = load_network("EncodecModel", weights)[0].eval()
+    except InputError as error:
+        raise InputError(f"{error}; give --baselines encodec=FOLDER") from error
     if network.config.audio_channels != 1 or BANDWIDTH not in network.config.target_bandwidths:
         raise InputError(f"EnCodec {weights} has no mono mode of {BANDWIDTH} kbit/s; use {ENCODEC}")
     return network

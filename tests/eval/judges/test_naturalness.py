@@ -18,7 +18,7 @@ from tests.conftest import voice
 from tests.eval.judges.published_layouts import TINY_WAV2VEC2, random_tensors
 from tests.eval.judges.test_utmos import lightning_shapes, tiny_config
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "austen_1.flac"
+SAMPLE = Path(__file__).parents[3] / "samples" / "austen_1.flac"
 
 
 @pytest.mark.parametrize(("name", "package"), [("distillmos", "xls_r_sqa"), ("dnsmos", "speechmos")])

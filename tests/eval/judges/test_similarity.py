@@ -17,7 +17,7 @@ from tests.conftest import voice
 from tests.eval.judges.published_layouts import TINY_WAVLM, random_tensors
 from tests.eval.judges.test_wavlm_verification import TINY_HEAD, tiny_config, verification_shapes
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 @pytest.fixture(scope="module")

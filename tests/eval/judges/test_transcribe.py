@@ -16,7 +16,7 @@ from tadicodec.eval.judges.transcribe import load_transcriber
 from tadicodec.eval.judges.wer import seed_tts
 from tests.conftest import voice
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "austen_1.flac"
+SAMPLE = Path(__file__).parents[3] / "samples" / "austen_1.flac"
 SPECIAL = ("endoftext", "startoftranscript", "en", "de", "translate", "transcribe", "startofprev", "nospeech")
 
 

@@ -1,6 +1,6 @@
 """Seconds and peak memory of whole commands: starting, and that an hour needs no more memory than a minute.
 
-    python tools/bench_commands.py --speech samples/austen_1.flac --minutes 1 60
+    python tools/bench/commands.py --speech samples/austen_1.flac --minutes 1 60
 
 Each command is a process of its own; memory is its largest resident size. The long file is the speech said over and
 over, and goes from file to file with the model's own transcript.
@@ -29,7 +29,7 @@ def measured(command: list[str]) -> tuple[float, float]:
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     if status:
-        raise SystemExit(f"bench_commands: error: {' '.join(command)} failed")
+        raise SystemExit(f"commands: error: {' '.join(command)} failed")
     unit = 1e6 if sys.platform == "darwin" else 1e3
     return time.perf_counter() - started, usage.ru_maxrss / unit
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
     if not args.speech.is_file() or soundfile.info(args.speech).channels != 1:
-        print(f"bench_commands: error: {args.speech}: give a mono recording", file=sys.stderr)
+        print(f"commands: error: {args.speech}: give a mono recording", file=sys.stderr)
         return 2
     python, rows = sys.executable, []
     short = {"python -c pass": ["-c", "pass"], "import tadicodec": ["-c", "import tadicodec"]}

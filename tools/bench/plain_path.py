@@ -1,6 +1,6 @@
 """Decoding as the published code does it: float32, step by step, two passes, mask given, nothing kept between steps.
 
-What the package's own path is compared with, in the tests for equality and in bench.py for speed.
+What the package's own path is compared with, in the tests for equality and in stages.py for speed.
 """
 
 from __future__ import annotations

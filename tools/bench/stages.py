@@ -1,13 +1,13 @@
 """Seconds, real-time factor and peak memory of each stage, and how many times faster than the published code's way.
 
-    python tools/bench.py --out bench                       # the bundled model
-    python tools/bench.py --full --out bench-full           # the published full size, random weights
-    python tools/bench.py --model FOLDER --dtype bfloat16 --device cuda --compile --out bench-gpu
+    python tools/bench/stages.py --out bench                       # the bundled model
+    python tools/bench/stages.py --full --out bench-full           # the published full size, random weights
+    python tools/bench/stages.py --model FOLDER --dtype bfloat16 --device cuda --compile --out bench-gpu
 
 Stages are encode, decode, vocoder, both ends together, the first sound of a stream, and the bundled speech language
 models (AR, masked) without the codec. Writes bench.json, bench.md (table) and bench.svg (plot). Every ratio is of two
 times of this one run; the plain path is float32, step by step, two passes, a mask given, nothing kept between steps
-(tools/plain_path.py). Runs each case once to warm up (compiling is never timed) and reports the median of the others.
+(plain_path.py). Runs each case once to warm up (compiling is never timed) and reports the median of the others.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bench_report import Row, plot, table  # noqa: E402
+from stage_report import Row, plot, table
 
 if TYPE_CHECKING:
     import torch
@@ -356,7 +354,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         codec = load(args)
     except InputError as error:
-        print(f"bench: error: {error}", file=sys.stderr)
+        print(f"stages: error: {error}", file=sys.stderr)
         return 2
     about = circumstances(codec, args)
     rows = measure(codec, args)

@@ -1,0 +1,80 @@
+"""How a clip is heard in training: perhaps by another voice, perhaps through a bad line, differently every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from tadicodec.audio.mel import MelSpectrogram, mel_edges
+from tadicodec.config import DOWN_SAMPLE_FACTOR, MelConfig
+from tadicodec.data.damage import KINDS, Damage, damaged, resampled
+from tadicodec.data.features import Clip, Features
+from tadicodec.errors import InputError
+
+LOWEST, HIGHEST = 0.8, 1.25  # factors of pitch and formants that sound like people
+
+
+@dataclass(frozen=True)
+class Heard:
+    """target [F, 128] what the decoder should make, mel [F, 128] what the encoder hears, bandwidth the target's bins that
+    hold signal, changed whether the speaker is another than the clip's."""
+
+    target: np.ndarray
+    mel: np.ndarray
+    bandwidth: int
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Draws how clips of `features` are heard."""
+
+    features: Features
+    config: MelConfig
+    voices: float = 0.0  # probability of a clip at another pitch, faster or slower by as much
+    damage: float = 0.0  # probability of a clip that the encoder hears damaged
+    kind: str = ""  # of the damage, one of `damage.KINDS`; "": drawn anew each time
+
+    def __post_init__(self) -> None:
+        if self.kind and self.kind not in KINDS:
+            raise InputError(f"data: damage is of kind {', '.join(KINDS)}, not {self.kind!r}")
+
+    def __call__(self, clip: Clip, generator: torch.Generator) -> Heard:
+        """Draws from `generator` as much whatever comes of it, so that clips do not depend on each other."""
+        other, worse, place = torch.rand(3, generator=generator).tolist()
+        draw = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+        changed = other < self.voices
+        if not changed and worse >= self.damage:
+            mel = self.features.mel(clip)
+            return Heard(mel, mel, clip.bandwidth, False)
+        wave = self.features.wave(clip, 0, clip.frames, self.config.hop_size)
+        target, bandwidth = self.features.mel(clip), clip.bandwidth
+        if changed:
+            factor = LOWEST * (HIGHEST / LOWEST) ** place
+            wave, bandwidth = padded(resampled(wave, factor), self.config.hop_size), self.moved(bandwidth, factor)
+            target = self.mel(wave)
+        suffer: Damage = KINDS.get(self.kind, damaged)
+        heard = self.mel(suffer(wave, draw)) if worse < self.damage else target
+        return Heard(target, heard, bandwidth, changed)
+
+    def mel(self, wave: np.ndarray) -> np.ndarray:
+        """[N] -> [F, 128]"""
+        with torch.no_grad():
+            return self.spectrogram(torch.from_numpy(wave.astype(np.float32))[None])[0].numpy()
+
+    def moved(self, bandwidth: int, factor: float) -> int:
+        """Bins that hold signal where every frequency is `factor` times as high."""
+        upper = mel_edges(self.config)[2:]
+        return int((upper <= float(upper[bandwidth - 1]) * factor + 1e-6).sum()) if bandwidth else 0
+
+    @cached_property
+    def spectrogram(self) -> MelSpectrogram:
+        return MelSpectrogram(self.config)
+
+
+def padded(wave: np.ndarray, hop: int) -> np.ndarray:
+    """[N] with zeros up to whole tokens."""
+    return np.pad(wave, (0, -len(wave) % (hop * DOWN_SAMPLE_FACTOR)))

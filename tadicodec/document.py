@@ -1,0 +1,109 @@
+"""JSON and YAML as this package takes them: plain values, every key once, nothing that is not a number."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tadicodec.errors import InputError, reason
+
+COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
+LARGEST = 1 << 63  # of whole numbers, exclusive: what a tensor's size or a seed can be
+DEEPEST = 100  # sections within sections
+PLAIN = (str, int, float, bool, type(None))
+
+
+def parse_json(text: str) -> Any:
+    """A JSON document.
+
+    Raises:
+        ValueError: not JSON, NaN or infinity (which JSON does not have), nested too deep, or a key that stands twice
+            in one object with different values.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    for key, value in pairs if len(document) < len(pairs) else ():
+        if document[key] != value:
+            raise ValueError(f"{key!r} stands there twice, with different values")
+    return document
+
+
+def no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number that JSON knows")
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A model's config.json, which may carry // comments, as the published ones do.
+
+    Raises:
+        InputError: missing, not UTF-8, not JSON, or not an object with keys and values.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid JSON: not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)}); every model has one") from error
+    try:
+        document = parse_json(COMMENT.sub(lambda found: found.group(1) or "", text))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON: {reason(error)}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a configuration (an object with keys and values)")
+    return document
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML document of mappings with text as keys, lists, text, numbers, true, false and null.
+
+    Dates and times of day stay the text they are, as a recipe means nothing by them; what YAML has beyond that (tags,
+    references to other places, sets) is refused.
+
+    Raises:
+        ValueError: not YAML, or something else; the message is one line.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {
+            first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":timestamp", ":merge"))]
+            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    try:
+        for event in yaml.parse(text, Loader=Loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("a reference (*name) to another place of the document is not supported")
+        document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader without dates
+        check_plain(document)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError) as error:
+        raise ValueError(reason(error)) from error
+    return document
+
+
+def check_plain(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for what JSON could not say."""
+    if depth > DEEPEST:
+        raise ValueError("nested too deep")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{key!r} stands where a name belongs; put it in quotes if it is one")
+            check_plain(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            check_plain(inner, depth + 1)
+    elif not isinstance(value, PLAIN):
+        raise ValueError(f"{value!r} is neither text nor a number")
+    elif isinstance(value, int) and abs(value) >= LARGEST:
+        raise ValueError("a whole number of more than 63 bits")

@@ -1,0 +1,43 @@
+"""An encoder whose later blocks work at 25 Hz: padding changes nothing, states and codes come out as many as they should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tadicodec.errors import InputError
+from tadicodec.model.autoencoder import Autoencoder
+from tests.conftest import tiny_config
+
+
+def joined() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(tiny_config(encoder_num_layers=3, encoder_join=1).autoencoder).eval()
+
+
+@pytest.mark.parametrize("frames", [16, 19])
+def test_an_item_in_a_batch_is_as_alone(frames: int) -> None:
+    model, mel = joined(), torch.randn(2, 24, 128)
+    lengths = torch.tensor([24, frames])
+    hidden = model.encoder(mel, lengths)
+    alone = model.encoder(mel[1:, :frames])
+    assert hidden.shape == (2, 12, 32) and alone.shape == (1, (frames + 1) // 2, 32)
+    torch.testing.assert_close(hidden[1, : alone.shape[1]], alone[0], atol=1e-5, rtol=1e-4)
+    own = model.latents(mel[1:, :frames], lengths[1:])
+    torch.testing.assert_close(model.latents(mel, lengths)[1, : own.shape[1]], own[0], atol=1e-5, rtol=1e-4)
+
+
+def test_codes_and_letters_come_from_joined_states() -> None:
+    model, mel = joined(), torch.randn(2, 24, 128)
+    codes, letters = model.listen(mel, torch.tensor([24, 16]))
+    assert codes.shape == (2, 3) and codes[1, 2] == 0
+    alone, said = model.listen(mel[1:, :16])
+    assert torch.equal(codes[1, :2], alone[0]) and letters[1] == said[0]
+    assert torch.equal(model.encode(mel), codes) or model.encode(mel).shape == (2, 3)
+
+
+def test_some_blocks_follow() -> None:
+    with pytest.raises(InputError, match="encoder_join"):
+        tiny_config(encoder_num_layers=2, encoder_join=2)
+    with pytest.raises(InputError, match="voice_size"):
+        tiny_config(voice_heads=2)
