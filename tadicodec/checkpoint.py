@@ -34,8 +34,10 @@ from tadicodec.model.vocoder import Vocoder
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
 FLOATING = ("F64", "F32", "F16", "BF16")  # types of safetensors that weights may be stored in
-MODEL_FILES = ("config.json", "model.safetensors", "vocoder", "text_tokenizer", "README.md", "__pycache__")
-HUB_FILES = ("config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*")
+PREPROCESSOR = "preprocessor_config.json"  # by which transformers knows how to make a batch of recordings
+MODEL_FILES = ("config.json", PREPROCESSOR, "model.safetensors", "vocoder", "text_tokenizer", "README.md")
+MODEL_FILES += ("__pycache__",)
+HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_tokenizer/*")
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
@@ -248,7 +250,11 @@ def save_model(
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
                 (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
-            (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+            documents = {"config.json": config.to_dict()}
+            if isinstance(config, CodecConfig):
+                documents[PREPROCESSOR] = config.preprocessor()
+            for name, document in documents.items():
+                (draft / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
             if tokenizer is not None and tokenizer.is_dir():
                 weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
                 shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
