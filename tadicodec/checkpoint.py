@@ -29,6 +29,7 @@ from tadicodec.extras import need
 from tadicodec.integers.layout import restore
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
+from tadicodec.outputs import writing
 
 # Tables the published files carry although they follow from the configuration.
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
@@ -244,22 +245,19 @@ def save_model(
     """
     folder = Path(folder).resolve()
     check_replaceable(folder, overwrite)
-    try:
-        with replaced(folder) as draft:
-            for name, tensors in weights.items():
-                (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
-                (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
-            documents = {"config.json": config.to_dict()}
-            if isinstance(config, CodecConfig):
-                documents[PREPROCESSOR] = config.preprocessor()
-            for name, document in documents.items():
-                (draft / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            if tokenizer is not None and tokenizer.is_dir():
-                weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
-                shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    with writing(folder), replaced(folder) as draft:
+        for name, tensors in weights.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
+            (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
+        documents = {"config.json": config.to_dict()}
+        if isinstance(config, CodecConfig):
+            documents[PREPROCESSOR] = config.preprocessor()
+        for name, document in documents.items():
+            (draft / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if tokenizer is not None and tokenizer.is_dir():
+            weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
+            shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
 
 
 @contextmanager

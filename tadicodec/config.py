@@ -302,6 +302,14 @@ class CodecConfig:
         }
 
 
+def require_range(section: str, config: object, low: float, high: float, *names: str) -> None:
+    """Raises InputError naming the first of these fields of a recipe's section that is not within low .. high."""
+    for name in names:
+        if not low <= getattr(config, name) <= high:
+            wanted = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+            raise InputError(f"recipe: {section}.{name} is {getattr(config, name)}; it must be {wanted}")
+
+
 def require_positive(section: str, config: object, *names: str) -> None:
     """Raises InputError naming the first of these fields that is not a finite number above 0."""
     for name in names:

@@ -11,7 +11,7 @@ from tadicodec.errors import InputError, reason
 
 COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
 LARGEST = 1 << 63  # of whole numbers, exclusive: what a tensor's size or a seed can be
-DEEPEST = 100  # sections within sections
+MOST_VALUES = 100_000  # of a YAML document
 PLAIN = (str, int, float, bool, type(None))
 
 
@@ -61,11 +61,23 @@ def read_config_file(path: Path) -> dict[str, Any]:
     return document
 
 
+def read_yaml(path: Path) -> Any:
+    """A recipe's document. Raises InputError for a file that is not UTF-8 text or that `parse_yaml` refuses."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid YAML: not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+
+
 def parse_yaml(text: str) -> Any:
     """A YAML document of mappings with text as keys, lists, text, numbers, true, false and null.
 
     Dates and times of day stay the text they are, as a recipe means nothing by them; what YAML has beyond that (tags,
-    references to other places, sets) is refused.
+    sets, numbers as keys) is refused.
 
     Raises:
         ValueError: not YAML, or something else; the message is one line.
@@ -79,31 +91,31 @@ def parse_yaml(text: str) -> Any:
         }
 
     try:
-        for event in yaml.parse(text, Loader=Loader):
-            if isinstance(event, yaml.AliasEvent):
-                raise ValueError("a reference (*name) to another place of the document is not supported")
-        document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader without dates
-        check_plain(document)
+        # a SafeLoader without dates; references (*name) are written out, as often as they stand there
+        return plain(yaml.load(text, Loader=Loader), [MOST_VALUES])  # noqa: S506
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError) as error:
         raise ValueError(reason(error)) from error
-    return document
 
 
-def check_plain(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for what JSON could not say."""
-    if depth > DEEPEST:
-        raise ValueError("nested too deep")
+def plain(value: Any, left: list[int]) -> Any:
+    """A copy of what JSON could say too, at most left[0] values in all. Raises ValueError for anything else."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ValueError("too long, or a reference to a place around itself")
+    if isinstance(value, list):
+        return [plain(inner, left) for inner in value]
     if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise ValueError(f"{key!r} stands where a name belongs; put it in quotes if it is one")
-            check_plain(inner, depth + 1)
-    elif isinstance(value, list):
-        for inner in value:
-            check_plain(inner, depth + 1)
-    elif not isinstance(value, PLAIN):
+        return {named(key): plain(inner, left) for key, inner in value.items()}
+    if not isinstance(value, PLAIN):
         raise ValueError(f"{value!r} is neither text nor a number")
-    elif isinstance(value, int) and abs(value) >= LARGEST:
+    if isinstance(value, int) and abs(value) >= LARGEST:
         raise ValueError("a whole number of more than 63 bits")
+    return value
+
+
+def named(key: Any) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"{key!r} stands where a name belongs; put it in quotes if it is one")
+    return key

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import SafetensorError
+
 from tadicodec import arguments
-from tadicodec.errors import InputError
+from tadicodec.errors import InputError, reason
+
+PROBE = 1 << 16  # bytes
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
@@ -34,7 +41,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
 
 
 def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
@@ -45,16 +52,105 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
     """
     check_output(path, overwrite)
     target = Path(os.path.realpath(path))  # through a symbolic link, not over it
-    try:
-        if target.exists() and not target.is_file():
+    if target.exists() and not target.is_file():
+        with writing(path):
             target.write_bytes(data)
-            return
+        return
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to fill, which replaces `path` at the end of the block; missing folders are made, and a failure leaves
+    neither the file nor a part of it.
+
+    Raises:
+        InputError: as `writing`.
+    """
+    target = Path(os.path.realpath(path))
+    with writing(path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        replace(target, data)
+        partial = temporary(target.parent)  # beside it, because a rename is atomic within one folder only
+        try:
+            with open(partial, "xb") as file:
+                yield file
+            os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: str | Path, advice: str = "") -> Iterator[None]:
+    """What fails within is a failure to write `path`: one line with its name and the cause, and what to do.
+
+    Raises:
+        InputError: no space, no permission, or whatever else the system or a library that writes has to say.
+    """
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {reason(error)}{advice}") from error
+    except SafetensorError as error:
+        cause = cause_of_failure(Path(path).parent) or reason(error)
+        raise InputError(f"cannot write {path}: {cause}{advice}") from error
+
+
+def cause_of_failure(folder: Path) -> str:
+    """Why nothing more can be written into a folder, found by trying ("" where it can): some libraries do not say."""
+    probe = temporary(folder)
+    try:
+        with open(probe, "xb") as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return reason(error)
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return ""
+
+
+@contextmanager
+def only_writer(folder: str | Path, name: str = "run") -> Iterator[None]:
+    """Nobody else may write this folder within the block; the end of the process, however it ends, ends it, too.
+
+    The lock is a hidden file of the folder, which is removed again; one that a killed process left holds nobody up.
+
+    Raises:
+        InputError: another process is at it, or the folder cannot be written.
+    """
+    path = Path(folder) / f".{name}.lock"
+    with writing(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = taken(path)
+    if lock is None:
+        raise InputError(
+            f"{folder}: another process is writing there now; wait for it, stop it, or choose another folder"
+        )
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.close()
+
+
+def taken(path: Path) -> BinaryIO | None:
+    """The open file of a lock that is now this process's, None where it is another's."""
+    while True:
+        file = open(path, "ab")  # noqa: SIM115 - it stays open as long as the lock is held
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file  # else its last owner removed it meanwhile: once more
+        except BlockingIOError:
+            file.close()
+            return None
+        file.close()
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
@@ -63,18 +159,6 @@ def send(stream: BinaryIO, data: bytes) -> None:
     while rest:
         rest = rest[stream.write(rest) :]
     stream.flush()
-
-
-def replace(target: Path, data: bytes) -> None:
-    """Write beside `target`, then rename: the rename is atomic because both are in one folder."""
-    partial = temporary(target.parent)
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def temporary(folder: Path) -> Path:

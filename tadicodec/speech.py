@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tadicodec import arguments
 from tadicodec.errors import InputError
+from tadicodec.text.clean import clean
 
 Codes = Tensor | np.ndarray | Sequence[Any]  # integers [T] or [B, T], or a list of [T_i]
 SAMPLES_PER_TOKEN = 3840  # 24 kHz / 6.25 Hz
@@ -49,6 +50,8 @@ class Speech:
                 )
         if not isinstance(self.text, tuple):
             raise InputError(f"text of a Speech is a tuple of strings or None, not {arguments.described(self.text)}")
+        texts = arguments.texts(self.text, len(self.text))
+        object.__setattr__(self, "text", tuple(text if text is None else clean(text) for text in texts))
 
     @classmethod
     def from_codes(
@@ -109,6 +112,9 @@ class Prompt:
     codes: Tensor
     text: str = ""
     weights: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", clean(self.text))
 
     @property
     def hash(self) -> str:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TextIO
 
 from tadicodec.config import CODE_BITS
+from tadicodec.errors import shown
+
+PATIENCE = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,37 @@ class Tally:
     def close(self, as_json: bool, piped: bool) -> int:
         """Print the summary, on stderr when stdout carries the result, and return the exit code."""
         stream = sys.stderr if piped else sys.stdout
-        print(json.dumps(self.document()) if as_json else self.line(), file=stream)
+        say(json.dumps(self.document()) if as_json else self.line(), stream)
         return 2 if self.failed else 0
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print lines, names of files in them escaped where a terminal would act on them."""
+    print("\n".join(map(shown, text.split("\n"))), file=stream)
+
+
 def report(message: str) -> None:
-    """One line on stderr, whatever the message holds."""
+    """One line on stderr that says what is wrong, whatever the message holds."""
+    notice(f"error: {message}")
+
+
+def notice(message: str) -> None:
+    """One line on stderr."""
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
 
-    tqdm.write(f"tadicodec: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    tqdm.write(f"tadicodec: {shown(message)}", file=sys.stderr)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """On a terminal, a line that says what takes so long, once it has taken more than two seconds."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(PATIENCE, print, (f"tadicodec: {what} ...",), {"file": sys.stderr})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

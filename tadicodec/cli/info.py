@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tadicodec.cli.closing import say
 from tadicodec.errors import InputError
 
 
@@ -23,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     document = describe(args.target)
     if args.json:
-        print(json.dumps(document))
+        say(json.dumps(document))
     else:
-        print("\n".join(f"{name}: {shown(value)}" for name, value in document.items()))
+        say("\n".join(f"{name}: {shown(value)}" for name, value in document.items()))
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tadicodec.cli.closing import waiting
 from tadicodec.cli.transcripts import given_text, sidecar_text
 from tadicodec.errors import InputError
 
@@ -71,12 +72,13 @@ def read_wave_prompt(path: str, text: str | None) -> Voice:
 
 def load_codec(args: argparse.Namespace) -> Codec:
     """The model of --model, on --device or else the GPU if there is one, in --dtype. Raises InputError."""
-    import torch
+    with waiting(f"loading the codec ({args.model or 'bundled'})"):
+        import torch
 
-    from tadicodec.codec import Codec
+        from tadicodec.codec import Codec
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Codec.from_pretrained(args.model, device=device, dtype=getattr(torch, args.dtype))
+        device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return Codec.from_pretrained(args.model, device=device, dtype=getattr(torch, args.dtype))
 
 
 def make_prompt(codec: Codec, voice: Voice | Prompt | None) -> Prompt | None:

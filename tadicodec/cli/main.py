@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
-from tadicodec.cli.closing import report
-from tadicodec.errors import InputError
+from tadicodec.cli.closing import notice, report, say
+from tadicodec.errors import InputError, reason
 from tadicodec.extras import EXTRAS, missing
 
 COMMANDS = {
@@ -28,6 +32,9 @@ COMMANDS = {
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
 }
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
+STOPPED = "stopped; every file that was written is whole, and nothing half-written is left"
+GOES_ON = "stopped; what is finished is kept, and the same command goes on with the rest"
+KEPT = {"tokenize": GOES_ON, "prepare": GOES_ON, "evaluate": GOES_ON, "train": GOES_ON}
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,18 +45,21 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C."""
+    """Run one command and return its exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C or SIGTERM."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may not fit the terminal's encoding
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        with terminable():
+            code = run(given)
         if sys.stdout is not None:  # closed (`>&-`): nothing to print to, and print() knows
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
+        notice(KEPT.get(next(iter(given), ""), STOPPED))
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it flushes at exit
+        discard_output()
         return BROKEN_PIPE
     except InputError as error:
         report(str(error))
@@ -59,12 +69,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         report(missing(package))
     except OSError as error:
-        report(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        report(f"{error.filename}: {reason(error)}" if error.filename else f"cannot go on: {reason(error)}")
+        if error.errno == errno.ENOSPC:
+            discard_output()
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         report("out of memory; try a smaller --batch-size or shorter recordings")
     return USER_ERROR
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within, SIGTERM ends the command as Ctrl-C does: files half-written are removed on the way out."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def discard_output() -> None:
+    """Or Python complains once more when it flushes standard output at exit."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -74,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit:  # --help has been printed
         return 0
     if parsed.version:
-        print(f"tadicodec {__version__}")
+        say(f"tadicodec {__version__}")
         return 0
     if parsed.command is None:
         parser.error(f"a command is missing (one of {', '.join(COMMANDS)})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tadicodec.cli import options
+from tadicodec.cli.closing import say
 from tadicodec.cli.loading import SAVED, load_codec, make_prompt, read_wave_prompt
 from tadicodec.errors import InputError
 
@@ -27,5 +28,5 @@ def run(args: argparse.Namespace) -> int:
     voice = read_wave_prompt(args.input, args.text)
     prompt = make_prompt(load_codec(args), voice)
     save_prompt(args.output, prompt, args.overwrite)
-    print(f"saved {len(prompt.codes) / 6.25:.2f} s of speech as prompt {prompt.hash}; it says {prompt.text!r}")
+    say(f"saved {len(prompt.codes) / 6.25:.2f} s of speech as prompt {prompt.hash}; it says {prompt.text!r}")
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
+from tadicodec.cli.closing import say
 from tadicodec.errors import InputError
 from tadicodec.quant.methods import METHODS
 
@@ -59,11 +60,9 @@ def run(args: argparse.Namespace) -> int:
     save_quantized(result, args.output, job, overwrite=args.overwrite)
     found = sizes(codec, result, job)
     if args.json:
-        print(json.dumps({"output": str(args.output), "method": job.model.method, **found}))
+        say(json.dumps({"output": str(args.output), "method": job.model.method, **found}))
     else:
-        print(
-            "\n".join([f"wrote {args.output} ({job.model.method}, {job.model.bits} bits)", *map(line, found.items())])
-        )
+        say("\n".join([f"wrote {args.output} ({job.model.method}, {job.model.bits} bits)", *map(line, found.items())]))
     return 0
 
 
@@ -78,7 +77,7 @@ def line(item: tuple[str, dict[str, Any]]) -> str:
 def read_job(args: argparse.Namespace) -> Job:
     """The recipe, with the options' values in place of its own. Raises InputError."""
     from tadicodec.quant.job import Job
-    from tadicodec.quant.recipe import read_quant_recipe
+    from tadicodec.quant.settings import read_quant_recipe
 
     sections = (
         {"quantization": {}, "vocoder": {}, "tuning": {}} if args.recipe is None else read_quant_recipe(args.recipe)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import Receipt, Tally, report
+from tadicodec.cli.closing import Receipt, Tally, report, waiting
 from tadicodec.cli.loading import Voice, load_codec, read_voice
 from tadicodec.cli.paths import PIPE, Job
 from tadicodec.cli.pipes import binary_output
@@ -48,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tadicodec.tts.synthesize import Options
-
     lines, jobs = read_work(args)
     voice = read_voice(args)
-    speaker = load_speaker(args)
+    with waiting(f"loading the speech model ({args.tts_model or args.engine or 'bundled'}) and its codec"):
+        speaker = load_speaker(args)
+    from tadicodec.tts.synthesize import Options
+
     prompt = speaker.prompt(voice.wave, voice.sample_rate, voice.text) if isinstance(voice, Voice) else voice
     options = Options(args.seconds, args.steps, args.guidance)
     tally = Tally("spoke")
@@ -120,7 +121,8 @@ def load_speaker(args: argparse.Namespace) -> Speaker:
     if args.tts_model is not None and args.engine is not None:
         raise InputError("--engine chooses a bundled model; --tts-model says itself what it is")
     folder = find_tts_model(args.tts_model, args.engine)  # before a codec is loaded for nothing
-    return Speaker.from_pretrained(folder, codec=load_codec(args), dtype=getattr(torch, args.dtype))
+    codec = load_codec(args)
+    return Speaker.from_pretrained(folder, codec=codec, dtype=getattr(torch, args.dtype))
 
 
 class Talk:

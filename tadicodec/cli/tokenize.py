@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import report
+from tadicodec.cli.closing import report, say
 from tadicodec.cli.loading import load_codec
 from tadicodec.errors import InputError
 
@@ -70,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
     done = tokenize(args, corpus, share)
     if args.json:
         document = {"utterances": done.utterances, "kept": done.kept, "shards": done.shards, "bad": len(done.bad)}
-        print(json.dumps({"action": "tokenized", "process": share.rank, "processes": share.world, **document}))
+        say(json.dumps({"action": "tokenized", "process": share.rank, "processes": share.world, **document}))
     else:
         whose = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
         kept = f", {done.kept} of them already there" if done.kept else ""
         bad = f", {len(done.bad)} LEFT OUT" if done.bad else ""
         shards = "1 shard" if done.shards == 1 else f"{done.shards} shards"
-        print(f"tokenized {done.utterances} recordings{kept}{bad} in {shards} of {args.out}{whose}")
+        say(f"tokenized {done.utterances} recordings{kept}{bad} in {shards} of {args.out}{whose}")
     return 0
 
 

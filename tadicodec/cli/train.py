@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tadicodec.cli.closing import notice
 from tadicodec.extras import need
 
 INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpoint for the finished model
@@ -30,4 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     progress = sys.stderr is not None and sys.stderr.isatty()
     state = run_recipe(args.recipe, args.overrides, progress=progress, model=args.model)
-    return INTERRUPTED if getattr(state, "interrupted", False) else 0
+    if not getattr(state, "interrupted", False):
+        return 0
+    notice(f"stopped at step {state.step}, which the newest checkpoint holds; the same command goes on from there")
+    return INTERRUPTED

@@ -20,6 +20,7 @@ from tadicodec.data.shard_writer import Bad, make_shard
 from tadicodec.data.token_corpus import Done, Progress, Share, Task, checked, left_out, plan
 from tadicodec.errors import InputError
 from tadicodec.extras import need
+from tadicodec.outputs import only_writer
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -86,15 +87,17 @@ def tokenize_on_ray(
     if not corpus.listed:
         raise InputError("--ray cannot share out a streamed dataset; leave --stream out, so that workers can find rows")
     progress = progress or Progress()
-    todo: list[Task] = []
-    for task in plan(corpus, Path(out).absolute(), codec, shard_seconds, Share(), overwrite):
-        if task.made is None:
-            todo.append(task)
-        else:
-            progress.advance(len(task.recordings))
-            progress.finished(task, left_out(task.made))
-    if todo:
-        run(todo, place, strict, progress)
+    out = Path(out).absolute()
+    with only_writer(out, "run-0"):
+        todo: list[Task] = []
+        for task in plan(corpus, out, codec, shard_seconds, Share(), overwrite):
+            if task.made is None:
+                todo.append(task)
+            else:
+                progress.advance(len(task.recordings))
+                progress.finished(task, left_out(task.made))
+        if todo:
+            run(todo, place, strict, progress)
     return checked(progress.done(), corpus)
 
 

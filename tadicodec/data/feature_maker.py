@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from tadicodec.config import MelConfig
 from tadicodec.data.features import INDEX, Clip, parse_clip
 from tadicodec.data.manifest import Utterance, read_manifest
-from tadicodec.errors import InputError
+from tadicodec.outputs import only_writer, whole_file
 from tadicodec.speech import SAMPLES_PER_TOKEN
 
 SHARD_SECONDS = 1200.0
@@ -32,18 +37,43 @@ def prepare_features(
 
     out = Path(out)
     shards = list(enumerate(split_shards(read_manifest(manifest))))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
     rows: list[Clip] = []
     make = partial(make_shard, out=out, config=mel)
-    with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(make, shards) if workers > 1 else map(make, shards)
+    with only_writer(out), pool_of(workers) as pool:
+        clear_drafts(out)
+        results = map(make, shards) if pool is None else pool.map(make, shards)
         for clips in tqdm(results, total=len(shards), unit="shard", disable=not progress):
             rows.extend(clips)
-    write_lines(out / INDEX, rows)
+        write_lines(out / INDEX, rows)
     return len(rows)
+
+
+@contextmanager
+def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes that leave Ctrl-C to this one and end with it, None for one worker, which needs none."""
+    if workers == 1:
+        yield None
+        return
+    pool = ProcessPoolExecutor(workers, initializer=leave_signals)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def leave_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def clear_drafts(out: Path) -> None:
+    """What a killed run left half-written."""
+    for draft in out.glob(".tadicodec-*.tmp"):
+        draft.unlink(missing_ok=True)
 
 
 def split_shards(utterances: list[Utterance]) -> list[list[Utterance]]:
@@ -153,14 +183,12 @@ def describe(item: Utterance, shard: int, start: int, frames: int, config: MelCo
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    draft = path.with_suffix(".tmp")
-    with draft.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-    draft.rename(path)
+    with whole_file(path) as file:
+        # numpy writes to a file of the system without saying why it failed; to a plain `write` it does
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def write_lines(path: Path, rows: list[Clip], heading: dict[str, str] | None = None) -> None:
     documents = [*([heading] if heading else []), *map(asdict, rows)]
-    draft = path.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents), encoding="utf-8")
-    draft.rename(path)
+    with whole_file(path) as file:
+        file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents).encode())

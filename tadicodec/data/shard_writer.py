@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tadicodec.data.corpora.recording import Recording
 from tadicodec.data.shards import CODEC_NAME, FINGERPRINT, LEFT_OUT, SHARDS, arrow, schema
 from tadicodec.errors import InputError
+from tadicodec.outputs import writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,9 +156,8 @@ def write_shard(path: Path, rows: list[dict[str, Any]], mark: Mark, bad: Sequenc
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a killed run
         left.unlink(missing_ok=True)
     try:
-        pa.parquet.write_table(table, draft, compression="zstd")
-        draft.rename(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        with writing(path, "; make room and start the same command again: the shards that are there stay"):
+            pa.parquet.write_table(table, draft, compression="zstd")
+            draft.rename(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec.config import require_positive
+from tadicodec.config import require_positive, require_range
 from tadicodec.data.collate import pad
 from tadicodec.data.shards import TokenCorpus
-from tadicodec.errors import InputError
 from tadicodec.text.normalize import LETTERS
 from tadicodec.tts.model_config import TtsConfig
 from tadicodec.tts.script import joined
@@ -40,9 +39,7 @@ class TokenData:
 
     def __post_init__(self) -> None:
         require_positive("data", self, "tokens", "min_tokens", "max_tokens", "pair_tokens")
-        for name in ("pair", "bare_text"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"recipe: data.{name} is {getattr(self, name)}; it must be between 0 and 1")
+        require_range("data", self, 0, 1, "pair", "bare_text")
 
     @property
     def frames(self) -> int:

@@ -17,6 +17,7 @@ from tadicodec.data.corpora.recording import Corpus, Recording
 from tadicodec.data.shard_writer import Bad, Mark, fingerprint, make_shard
 from tadicodec.data.shards import ShardNotes, read_notes
 from tadicodec.errors import InputError
+from tadicodec.outputs import only_writer
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -106,13 +107,15 @@ def tokenize_corpus(
             a folder that cannot be written; with strict, the first recording that cannot be read.
     """
     progress = progress or Progress()
-    for task in plan(corpus, Path(out), codec, shard_seconds, share, overwrite):
-        if task.made is not None:
-            progress.advance(len(task.recordings))
-            progress.finished(task, left_out(task.made))
-            continue
-        made = make_shard(task.path, task.recordings, codec, task.mark, strict=strict, advance=progress.advance)
-        progress.finished(task, made)
+    # the processes of one run share the work and the folder; each keeps out its double of another run
+    with only_writer(out, f"run-{share.rank}"):
+        for task in plan(corpus, Path(out), codec, shard_seconds, share, overwrite):
+            if task.made is not None:
+                progress.advance(len(task.recordings))
+                progress.finished(task, left_out(task.made))
+                continue
+            made = make_shard(task.path, task.recordings, codec, task.mark, strict=strict, advance=progress.advance)
+            progress.finished(task, made)
     return checked(progress.done(), corpus)
 
 
@@ -142,10 +145,6 @@ def plan(
     if corpus.listed:
         tasks = list(tasks)
         remove_strays(out, len(tasks), share, overwrite)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
     number = -1
     for number, task in enumerate(tasks):
         if number % share.world == share.rank:

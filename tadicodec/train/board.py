@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from torch import Tensor
+
+from tadicodec.outputs import whole_file, writing
+from tadicodec.train.state import ROOM
 
 
 class Board:
@@ -17,20 +22,23 @@ class Board:
         self.main, self.writer, self.log = main, None, None
         self.bar = tqdm(total=steps, initial=step, unit="step", disable=not (main and bar))
         self.began = time.time()
+        self.out = out
         if main:
-            out.mkdir(parents=True, exist_ok=True)
-            self.log = reopen(out / "log.jsonl", step)
-            self.writer = tensorboard(out, step)
+            with writing(out / "log.jsonl", ROOM):
+                out.mkdir(parents=True, exist_ok=True)
+                self.log = reopen(out / "log.jsonl", step)
+            with writing(out / "tensorboard", ROOM):
+                self.writer = tensorboard(out, step)
 
     def __enter__(self) -> Board:
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.bar.close()
-        if self.log is not None:
-            self.log.close()
-        if self.writer is not None:
-            self.writer.close()
+        for file in (self.log, self.writer):
+            if file is not None:
+                with suppress(OSError):  # what a full disk did not take has been said where it was written
+                    file.close()
 
     def advance(self, metrics: dict[str, Tensor]) -> None:
         self.bar.update()
@@ -42,10 +50,11 @@ class Board:
             return
         numbers = {name: round(float(value), 6) for name, value in values.items()}
         row = {"kind": kind, "step": step, "seconds": round(time.time() - self.began, 1), **numbers}
-        self.log.write(json.dumps(row) + "\n")
-        self.log.flush()
-        if self.writer is not None:
-            for name, value in numbers.items():
+        with writing(self.out / "log.jsonl", ROOM):
+            self.log.write(json.dumps(row) + "\n")
+            self.log.flush()
+        with writing(self.out / "tensorboard", ROOM):
+            for name, value in numbers.items() if self.writer is not None else ():
                 self.writer.add_scalar(f"{kind}/{name}", value, step)
 
     def images(self, pictures: dict[str, Tensor], step: int) -> None:
@@ -55,18 +64,27 @@ class Board:
         for name, mel in pictures.items():
             mel = mel.float().cpu().flip(0)
             scaled = (mel - mel.min()) / (mel.max() - mel.min()).clamp(min=1e-6)
-            self.writer.add_image(name, scaled[None], step)
-        self.writer.flush()
+            with writing(self.out / "tensorboard", ROOM):
+                self.writer.add_image(name, scaled[None], step)
+        with writing(self.out / "tensorboard", ROOM):
+            self.writer.flush()
 
 
 def reopen(path: Path, step: int) -> TextIO:
     """The log without what a killed run wrote after its last checkpoint: those steps are taken again."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    draft = path.with_suffix(".tmp")
-    draft.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    draft.rename(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    kept = [line for line in lines if step_of(line) <= step]
+    with whole_file(path) as file:
+        file.write("".join(line + "\n" for line in kept).encode())
     return path.open("a", encoding="utf-8")
+
+
+def step_of(line: str) -> float:
+    """The step of a line of the log; infinite for a line that was cut."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def tensorboard(out: Path, step: int) -> Any | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.checkpoint import save_model
-from tadicodec.config import CodecConfig, SolverConfig
+from tadicodec.config import CodecConfig, SolverConfig, require_range
 from tadicodec.errors import InputError
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
@@ -51,6 +52,10 @@ class CodecObjective:
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
+        weights = ("entropy", "ctc", "transcript", "prior", "hear", "speaker", "voice")
+        require_range("objective", self, 0, math.inf, "prompt_min", *(f"{name}_weight" for name in weights))
+        shares = ("prompt_probability", "prompt_max", "prompt_degrade", "token_drop", "text_drop", "both_drop")
+        require_range("objective", self, 0, 1, *shares)
         if self.part not in PARTS:
             raise InputError(f"objective: part is one of {', '.join(PARTS)}")
         for name in ("ctc_weight", "transcript_weight"):

@@ -8,6 +8,7 @@ Only the network that runs at every step learns. Encoder, quantizer, aligner and
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from tadicodec.checkpoint import save_model
 from tadicodec.codec import Codec
-from tadicodec.config import CodecConfig, InferenceConfig, SolverConfig
+from tadicodec.config import CodecConfig, InferenceConfig, SolverConfig, require_range
 from tadicodec.errors import InputError
 from tadicodec.model import flow
 from tadicodec.model.decoder import Conditioning
@@ -38,13 +39,9 @@ class FewStepObjective:
     hear_weight: float = 0.0  # of how differently the encoder hears the mel and the recording's
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"objective: steps is {self.steps}; it must be at least 1")
-        if self.hear_weight < 0:
-            raise InputError(f"objective: hear_weight is {self.hear_weight}; it must be 0 or more")
-        for name in ("prompt_probability", "token_drop", "text_drop"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"objective: {name} is {getattr(self, name)}; it must be between 0 and 1")
+        require_range("objective", self, 1, math.inf, "steps")
+        require_range("objective", self, 0, math.inf, "hear_weight")
+        require_range("objective", self, 0, 1, "prompt_probability", "token_drop", "text_drop")
 
     def inference(self, taught: InferenceConfig) -> InferenceConfig:
         """What the trained model does when not told otherwise."""

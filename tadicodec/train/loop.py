@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from tadicodec.config import require_range
 from tadicodec.data.batches import BatchConfig, batches_from, epoch_batches
+from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
 from tadicodec.train.schedules import OptimConfig, learning_rate
-from tadicodec.train.state import TrainState, checkpoints
+from tadicodec.train.state import TrainState
 from tadicodec.train.task import Batch, Task
 
 Collate = Callable[[list[int], torch.Generator], Batch]
@@ -37,6 +41,11 @@ class LoopConfig:
     save_minutes: float = 5.0
     max_minutes: float = 0.0  # stop (with a checkpoint) after this long; 0: never
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        require_range("loop", self, 1, math.inf, "steps", "log_every", "valid_every", "valid_batches")
+        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes")
+        require_range("loop", self, 0, 1, "ema")
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,26 @@ class Trainer:
         """Train up to the configured number of steps, from the newest checkpoint under `out` if there is one.
 
         The metrics of each `valid` split are logged under its name; pictures are of the first's first clip.
+
+        Raises:
+            InputError: another run is at it, the disk is full, or a checkpoint does not fit.
         """
-        clear_drafts(self.out)
-        saved = checkpoints(self.out / "checkpoints")
-        if saved:
-            self.state.load(saved[-1])
+        with self.alone():
+            return self.run_alone(train, valid, batch, progress)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run writes `out` meanwhile; the main process speaks for the others of its run."""
+        with only_writer(self.out) if self.accelerator.is_main_process else nullcontext():
+            yield
+
+    def run_alone(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool) -> TrainState:
+        if self.accelerator.is_main_process:
+            clear_drafts(self.out)
+        self.accelerator.wait_for_everyone()
+        for fault in self.state.load_newest(self.out / "checkpoints"):
+            if self.accelerator.is_main_process:
+                print(f"tadicodec: {fault}; going on from step {self.state.step}", file=sys.stderr)
         began = last_save = time.monotonic()
         main = self.accelerator.is_main_process
         with Board(self.out, self.loop.steps, self.state.step, main=main, bar=progress) as board, stop_on_signals(self):

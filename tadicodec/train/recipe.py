@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from torch import nn
 
-from tadicodec.config import CodecConfig, MelConfig, build
+from tadicodec.config import CodecConfig, MelConfig, build, require_range
 from tadicodec.data.batches import BatchConfig
-from tadicodec.errors import InputError
+from tadicodec.document import parse_yaml, read_yaml
+from tadicodec.errors import InputError, reason
 from tadicodec.train.loop import Data, LoopConfig, Trainer
 from tadicodec.train.schedules import OptimConfig
 from tadicodec.train.state import TrainState
@@ -24,24 +25,9 @@ if TYPE_CHECKING:
 
 Assembled = tuple[Task, Data, Mapping[str, Data]]  # with the validation splits by the name they are logged under
 
-SECTIONS = ("task", "out", "data", "model", "objective", "optim", "loop", "init")
+SECTIONS = ("base", "task", "out", "data", "model", "objective", "optim", "loop", "init")
 SPEAKERS = ("tts_ar", "tts_masked")
 PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss scale in every checkpoint
-LEAST = {
-    "loop": {"steps": 1, "seed": 0, "ema": 0, "log_every": 1, "valid_every": 1, "valid_batches": 1}
-    | {"save_minutes": 0, "max_minutes": 0},
-    "optim": {"lr": 0, "beta1": 0, "beta2": 0, "weight_decay": 0, "clip": 0, "warmup": 0, "decay": 0},
-    "data": {"frames": 1, "min_frames": 1, "max_frames": 1, "crop_frames": 1},
-    "objective": {"entropy_weight": 0, "ctc_weight": 0, "transcript_weight": 0, "prompt_min": 0}
-    | {"prior_weight": 0, "hear_weight": 0, "speaker_weight": 0, "voice_weight": 0}
-    | {"mel_weight": 0, "short_weight": 0, "adversarial_weight": 0, "matching_weight": 0},
-}
-SHARES = (  # 0 to 1
-    *("ema", "decay", "prompt_probability", "prompt_max"),
-    *("token_drop", "text_drop", "both_drop", "prompt_degrade", "damage", "voices", "bare_text"),
-)
-BELOW_ONE = ("beta1", "beta2")  # 1 would divide by zero
-ABOVE_ZERO = ("clip",)  # 0 would stand still
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,10 @@ class DataConfig:
     damage: float = 0.0  # codec: probability that the encoder hears a training clip damaged (data/damage.py)
     voices: float = 0.0  # codec: probability that a training clip is played faster and higher or slower and lower
     shares: dict[str, float] = field(default_factory=dict)  # codec: of the time, by source (data/balance.py)
+
+    def __post_init__(self) -> None:
+        require_range("data", self, 1, math.inf, "frames", "min_frames", "max_frames", "crop_frames")
+        require_range("data", self, 0, 1, "bare_text", "damage", "voices")
 
 
 def run_recipe(path: Path | str, overrides: list[str], progress: bool = True, model: str | None = None) -> TrainState:
@@ -237,7 +227,7 @@ def initialise(task: Task, name: str) -> None:
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
     except RuntimeError as error:
-        raise InputError(f"init: {name} does not fit the model: {str(error).splitlines()[-1]}") from error
+        raise InputError(f"init: {name} does not fit the model: {reason(error)}") from error
     if missing:
         raise InputError(f"init: {name} does not fit the model: it lacks {missing[0]}")
 
@@ -254,18 +244,43 @@ def start_from_model(network: nn.Module, name: str | None) -> None:
 
 
 def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such recipe; see recipes/ for the ones that come with the project")
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: not a recipe (a mapping with the keys {', '.join(SECTIONS)})")
+    """The YAML file, laid over the one that it names as its `base` if it does, with the overrides put in.
+
+    Raises:
+        InputError: not such a file, a base that is missing or leads back here, or sections of the wrong kind.
+    """
+    document = read_with_base(path)
     for override in overrides:
         override_key(document, override)
     check_document(path, document)
     return document
+
+
+def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe and, beneath it, its base: a path relative to the recipe. `above` are the recipes that led here."""
+    if not path.is_file():
+        asked = f"{above[-1]}: its base {path}" if above else str(path)
+        raise InputError(f"{asked}: no such recipe; see recipes/ for the ones that come with the project")
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a recipe (a mapping with the keys {', '.join(SECTIONS)})")
+    base = document.pop("base", None)
+    if base is None:
+        return document
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base is the path of another recipe, not {base!r}")
+    if path.resolve() in above:
+        raise InputError(f"{path}: is its own base; leave one of the two out")
+    return laid_over(read_with_base(path.parent / base, (*above, path.resolve())), document)
+
+
+def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one: what the upper one says replaces what the lower one says, section by section."""
+    both = {
+        key: laid_over(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def check_document(path: Path, document: dict[str, Any]) -> None:
@@ -299,9 +314,9 @@ def override_key(document: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise InputError(f"{override!r}: {key!r} is not a section")
     try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{override!r}: the value is not valid YAML") from error
+        place[last] = parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"{override!r}: the value is not valid YAML ({error})") from error
 
 
 def checked(kind: type, values: dict[str, Any], section: str) -> Any:
@@ -310,18 +325,4 @@ def checked(kind: type, values: dict[str, Any], section: str) -> Any:
     if unknown:
         known = ", ".join(kind.__dataclass_fields__)
         raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {known}")
-    config = build(kind, values)
-    for name in kind.__dataclass_fields__:
-        check_range(section, name, getattr(config, name))
-    return config
-
-
-def check_range(section: str, name: str, value: Any) -> None:
-    """Raises InputError for a number that no run can use."""
-    least = LEAST.get(section, {}).get(name)
-    if least is not None and value < least:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be at least {least}")
-    if name in ABOVE_ZERO and value <= 0:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be above 0")
-    if name in SHARES and not 0 <= value <= 1 or name in BELOW_ONE and value >= 1:
-        raise InputError(f"recipe: {section}.{name} is {value}; it must be between 0 and 1")
+    return build(kind, values)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from tadicodec.config import require_range
+from tadicodec.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,14 @@ class OptimConfig:
     clip: float = 0.5  # gradient norm
     warmup: int = 500  # steps
     decay: float = 0.3  # share of all steps
+
+    def __post_init__(self) -> None:
+        require_range("optim", self, 0, math.inf, "lr", "weight_decay", "warmup")
+        require_range("optim", self, 0, 1, "decay", "beta1", "beta2")
+        if max(self.beta1, self.beta2) == 1:
+            raise InputError("recipe: optim.beta1 and optim.beta2 must be below 1; 1 would divide by zero")
+        if self.clip <= 0:
+            raise InputError(f"recipe: optim.clip is {self.clip}; it must be above 0, or nothing moves")
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:

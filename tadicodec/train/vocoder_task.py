@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.checkpoint import to_dtype
-from tadicodec.config import MelConfig, VocoderConfig
+from tadicodec.config import MelConfig, VocoderConfig, require_range
 from tadicodec.errors import InputError
 from tadicodec.model.vocoder import Vocoder
+from tadicodec.outputs import write_bytes
 from tadicodec.train.discriminators import DiscriminatorConfig, Discriminators
 from tadicodec.train.spectral_loss import SpectralLoss, low_pass
 from tadicodec.train.task import Batch, Losses
@@ -37,6 +39,8 @@ class VocoderObjective(DiscriminatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        weights = ("mel_weight", "short_weight", "adversarial_weight", "matching_weight")
+        require_range("objective", self, 0, math.inf, *weights)
         if not (0 <= self.noise_share <= 1 and 0 <= self.smooth_share <= 1):
             raise InputError("objective: noise_share and smooth_share are shares, 0 to 1")
         if self.adversarial_frames < 0 or self.adversarial_start < 0 or self.noise_level < 0:
@@ -105,13 +109,13 @@ class VocoderTask:
 
     def export(self, network: nn.Module, folder: Path) -> None:
         """Write vocoder.safetensors (half precision) and vocoder.json; `tools/bundle_model.py` reads them."""
-        folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        draft = folder / ".vocoder.safetensors"
-        save_file(to_dtype(weights, torch.float16), draft)
-        draft.rename(folder / "vocoder.safetensors")
         document = {**asdict(self.config), "preprocess": asdict(self.mel)}
-        (folder / "vocoder.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        for name, data in (
+            ("vocoder.safetensors", save(to_dtype(weights, torch.float16))),
+            ("vocoder.json", json.dumps(document, indent=1).encode() + b"\n"),
+        ):
+            write_bytes(folder / name, data, overwrite=True)
 
 
 def damage(mel: Tensor, draws: dict[str, Tensor]) -> Tensor:

@@ -21,8 +21,7 @@ from tadicodec.extras import need
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
-from tadicodec.tts.stable import shrink_gradient
-from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
+from tadicodec.tts.stable import PRESETS, attention_name, shrink_gradient, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"

@@ -21,6 +21,7 @@ from tadicodec.checkpoint import (
     unfilled,
 )
 from tadicodec.errors import InputError
+from tadicodec.outputs import writing
 from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.masked import MaskedNetwork
@@ -115,7 +116,8 @@ def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) 
     """Write a causal LM with its tokenizer in transformers' layout, replacing what the same run wrote before."""
     from transformers import GenerationConfig
 
-    with replaced(Path(folder).resolve()) as draft:
+    folder = Path(folder).resolve()
+    with writing(folder), replaced(folder) as draft:
         ours = config.to_dict()
         kept = ("codec", "codec_name", "text", "name", "sampling", "decoding")
         setattr(lm.config, HF_SECTION, {key: ours[key] for key in kept})

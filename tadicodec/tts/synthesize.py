@@ -15,6 +15,7 @@ from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.pipeline.waves import Wave, generator_of, to_samples
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
+from tadicodec.text.clean import clean
 from tadicodec.text.numbers import say
 from tadicodec.tts.engines import Engine, load_engine
 from tadicodec.tts.folder import find_tts_model
@@ -134,6 +135,7 @@ class Speaker:
 
     def plan(self, text: str, prompt: Prompt, options: Options) -> list[tuple[str, Script]]:
         """Sentences and how they are to be said; a length chosen for the whole text is shared out among them."""
+        text = clean(text)
         if self.engine.config.text == BYTES:
             text = say(text)  # numbers and abbreviations as they are said, so that their length counts
         sentences = split_sentences(text, self.longest(prompt))

@@ -34,8 +34,9 @@ def test_train_passes_the_overrides_on(cli, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("state", "code"), [({"step": 9}, 0), ({"interrupted": False}, 0), ({"interrupted": True}, 130)]
+    ("state", "code"), [({"step": 9}, 0), ({"interrupted": False}, 0), ({"interrupted": True, "step": 9}, 130)]
 )
 def test_an_interrupted_run_is_not_a_finished_one(cli, monkeypatch, state, code):
     monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *_, **__: SimpleNamespace(**state))
-    assert cli("train", "recipe.yaml").code == code
+    result = cli("train", "recipe.yaml")
+    assert result.code == code and ("stopped at step 9" in result.err) == bool(code)

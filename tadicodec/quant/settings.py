@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tadicodec.config import build
+from tadicodec.document import read_yaml
 from tadicodec.errors import InputError
 from tadicodec.integers.activation import Activation
 from tadicodec.integers.packed_linear import Format
@@ -139,14 +140,7 @@ def read_quant_recipe(path: Path | str) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: not such a file.
     """
-    import yaml
-
-    try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    document = read_yaml(Path(path))
     sections = ("quantization", "vocoder", "tuning")
     if not isinstance(document, dict) or set(document) - set(sections):
         raise InputError(f"{path}: a quantization recipe has the sections {', '.join(sections)}")
