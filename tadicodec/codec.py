@@ -42,8 +42,7 @@ from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 class Codec:
     """A loaded model. Make one with `Codec.from_pretrained()`."""
 
-    sample_rate = 24000
-    token_rate = TOKEN_RATE
+    sample_rate, token_rate = 24000, TOKEN_RATE
 
     def __init__(
         self, config: CodecConfig, model: Autoencoder, vocoder: Vocoder, tokenizer: TextTokenizer, *, name: str = ""
@@ -100,10 +99,8 @@ class Codec:
     def save_pretrained(
         self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False
     ) -> None:
-        """Write config.json, model.safetensors and vocoder/model.safetensors (nothing executable).
-
-        dtype stores the weights in another precision; loading gives back float32 of what was stored.
-        """
+        """Write config.json, model.safetensors and vocoder/model.safetensors (nothing executable). dtype stores the weights
+        in another precision; loading gives back float32 of what was stored. Raises InputError where it cannot."""
         tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
