@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError
 from tadicodec.outputs import send, write_bytes
 
@@ -118,7 +119,7 @@ def open_audio(source: Source) -> Iterator[soundfile.SoundFile]:
         # libsndfile would take .mp3 and .raw from the name; a descriptor has none
         handle = stream if isinstance(stream, io.BytesIO) else stream.fileno()
         try:
-            file = soundfile.SoundFile(handle, closefd=False)
+            file = QuietFile(handle, closefd=False)
         except soundfile.LibsndfileError as error:
             raise InputError(
                 f"{name} is not audio that can be read ({error.error_string.rstrip('.')}); "
