@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError
 
+from tadicodec import arguments
 from tadicodec.errors import InputError, reason
 
 PROBE = 1 << 16  # bytes
@@ -23,7 +24,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
     Raises:
         InputError: it is a folder, it exists and `overwrite` is off, or its folder cannot be written.
     """
-    path = Path(path)
+    path = arguments.path("an output", path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file to write")
     if path.exists() and not path.is_file():

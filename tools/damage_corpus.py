@@ -20,7 +20,7 @@ import numpy as np
 from tadicodec.audio.files import read_audio
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import Case, read_cases
+from tadicodec.eval.utterances.cases import Case, read_cases
 
 RATE = 24000
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]

@@ -14,7 +14,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from tadicodec.audio.files import WRITABLE, Source, check_extension, name_of, open_audio, read_blocks
+from tadicodec.audio.files import WRITABLE, check_extension
+from tadicodec.audio.recording import Source, open_recording
 from tadicodec.errors import InputError, reason
 from tadicodec.outputs import cause_of_failure, check_output, send, temporary
 
@@ -26,19 +27,13 @@ def read_wave_blocks(source: Source, sample_rate: int) -> Iterator[np.ndarray]:
     """Blocks [n] float32 at `sample_rate`, the mean of the channels; together what `resample(read_audio(...))` gives.
 
     Raises:
-        InputError: as `files.read_audio`.
+        InputError: as `files.read_audio`, whose warnings come with the last block.
     """
-    name, found = name_of(source), 0
-    with open_audio(source) as file:
-        convert = Resampler(file.samplerate, sample_rate)
-        for block in read_blocks(file, name):
-            mono = block.mean(axis=1, dtype=np.float32)
-            if not np.isfinite(mono).all():
-                raise InputError(f"{name} holds NaN or infinite samples; export it again as 16-bit PCM")
-            found += len(mono)
-            yield convert(mono)
-    if not found:
-        raise InputError(f"{name} holds no samples; record or export it again")
+    with open_recording(source) as recording:
+        convert = Resampler(recording.sample_rate, sample_rate)
+        for block in recording.mono():
+            yield convert(block)
+        recording.warn()
     yield convert.finish()
 
 

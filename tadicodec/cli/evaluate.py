@@ -98,11 +98,11 @@ def prepare(args: argparse.Namespace) -> tuple[Evaluation, dict[str, Any], str]:
     import torch
 
     from tadicodec.cli.loading import load_codec
-    from tadicodec.eval.cases import read_cases
-    from tadicodec.eval.recordings import Recordings
     from tadicodec.eval.run import Evaluation
     from tadicodec.eval.systems.baselines import load_baselines
     from tadicodec.eval.systems.system import RecordingRow, Setup, load_system
+    from tadicodec.eval.utterances.cases import read_cases
+    from tadicodec.eval.utterances.recordings import Recordings
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     chosen, recordings = read_cases(args.input, args.split, args.limit), Recordings()

@@ -13,13 +13,13 @@ import numpy as np
 from tadicodec.audio.files import audio_bytes
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import Case, EvaluationSet
-from tadicodec.eval.choice import number
 from tadicodec.eval.judges.panel import Judges, out_of_memory
 from tadicodec.eval.judges.wer import failed, seed_tts, whisper_english
-from tadicodec.eval.recordings import Recordings, audible
 from tadicodec.eval.results import AUDIO, Key, Result, ResultFile
 from tadicodec.eval.systems.system import Rendering, Row
+from tadicodec.eval.utterances.cases import Case, EvaluationSet
+from tadicodec.eval.utterances.choice import number
+from tadicodec.eval.utterances.recordings import Recordings, audible
 from tadicodec.outputs import write_bytes
 
 WORST = 10  # utterances that the report plays

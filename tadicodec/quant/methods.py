@@ -5,12 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tadicodec.errors import InputError
-
-if TYPE_CHECKING:
-    from tadicodec.quant.trained import TrainedLinear
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class Method:
     sees_inputs: bool = False
     intervenes: bool = False
 
-    def load_layer(self) -> type[TrainedLinear]:
-        """The class of its layers; imports torch."""
+    def load_layer(self) -> type:
+        """The class of its layers, a `quant.trained.TrainedLinear`; imports torch."""
         module, name = self.layer.split(":")
         return getattr(import_module(module), name)
 

@@ -29,7 +29,8 @@ def test_train_passes_the_overrides_on(cli, monkeypatch):
     calls = []
     monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *given, **options: calls.append((given, options)))
     assert cli("train", "recipe.yaml", "optim.lr=-1", "loop.seed=2").code == 0
-    assert calls == [(("recipe.yaml", ["optim.lr=-1", "loop.seed=2"]), {"progress": calls[0][1]["progress"]})]
+    options = {"progress": calls[0][1]["progress"], "model": None}
+    assert calls == [(("recipe.yaml", ["optim.lr=-1", "loop.seed=2"]), options)]
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from tadicodec.eval.cases import read_cases
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.report.figures import summarise
 from tadicodec.eval.results import open_results
 from tadicodec.eval.run import Evaluation, audio_file, run
 from tadicodec.eval.systems.system import RecordingRow, Rendering, Setup, load_system
+from tadicodec.eval.utterances.cases import read_cases
+from tadicodec.eval.utterances.recordings import Recordings
 from tests.eval.conftest import RATE, TEXTS
 
 SETTINGS = {"some": "settings"}

@@ -10,7 +10,7 @@ import yaml
 
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
-from tadicodec.train.recipe import run_recipe
+from tadicodec.train.recipe import read_recipe, run_recipe
 from tests.data.test_manifest import write_corpus
 
 TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256}
@@ -114,3 +114,31 @@ def test_vocoder(refused, override: str, reason: str) -> None:
 def test_keys_that_are_not_text(refused) -> None:
     assert "5 stands where a name belongs" in refused("codec", loop={5: 1, "steps": 2})
     assert "unknown section '5'" in refused("codec", **{"5": {}})
+
+
+def test_a_recipe_lies_over_its_base(tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text(
+        yaml.safe_dump({"task": "codec", "out": "a", "model": MODEL, "loop": {"steps": 5}})
+    )
+    (tmp_path / "middle.yaml").write_text(yaml.safe_dump({"base": "shared.yaml", "out": "b", "loop": {"ema": 0.5}}))
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "top.yaml").write_text("base: ../middle.yaml\nloop: {steps: 7}\n")
+    read = read_recipe(tmp_path / "deeper" / "top.yaml", ["loop.seed=3"])
+    assert read == {"task": "codec", "out": "b", "model": MODEL, "loop": {"steps": 7, "ema": 0.5, "seed": 3}}
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("nothing.yaml", "no such recipe"),
+        ("top.yaml", "its own base"),
+        (3, "path of another recipe"),
+        ("list.yaml", "not a recipe"),
+    ],
+)
+def test_a_base_that_cannot_be_read_is_one_line(tmp_path: Path, base: object, message: str) -> None:
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    (tmp_path / "top.yaml").write_text(yaml.safe_dump({"base": base, "task": "codec", "out": "a", "model": MODEL}))
+    with pytest.raises(InputError, match=message) as caught:
+        read_recipe(tmp_path / "top.yaml", [])
+    assert "\n" not in str(caught.value)

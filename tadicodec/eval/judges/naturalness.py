@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.utmos import load_utmos
+from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
 
 
 class Naturalness(Protocol):

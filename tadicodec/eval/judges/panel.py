@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tadicodec.errors import InputError
-from tadicodec.eval.audible import SAMPLE_RATE
-from tadicodec.eval.cases import Case
 from tadicodec.eval.judges.wer import seed_tts, whisper_english
-from tadicodec.eval.recordings import Recordings, audible
+from tadicodec.eval.utterances.audible import SAMPLE_RATE
+from tadicodec.eval.utterances.cases import Case
+from tadicodec.eval.utterances.recordings import Recordings, audible
 
 KEPT = 4  # embeddings held: of an utterance's recording and prompt
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.published import local, pretrained
 from tadicodec.eval.judges.wavlm_verification import load_verification
+from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
 from tadicodec.pretrained import load_pretrained
 
 CAMPPLUS_WEIGHTS = "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from tadicodec.errors import InputError
-from tadicodec.eval.audible import SAMPLE_RATE, check_audible
 from tadicodec.eval.judges.published import local, pretrained
+from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
 from tadicodec.pretrained import load_pretrained
 
 WINDOW = 30 * SAMPLE_RATE  # samples that Whisper hears at once

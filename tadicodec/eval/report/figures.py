@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from tadicodec.eval.bits import total
 from tadicodec.eval.judges.wer import Edits
 from tadicodec.eval.report.intervals import Estimate, estimate
 from tadicodec.eval.results import Result
+from tadicodec.eval.utterances.bits import total
 
 ALL = "all"
 SPLIT = ("insertions", "deletions", "substitutions")

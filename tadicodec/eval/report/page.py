@@ -8,14 +8,14 @@ from html import escape
 from pathlib import Path
 
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import Case
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.report.charts import Bar, Dot, bars, scatter
 from tadicodec.eval.report.figures import ALL, Report, RowSummary
 from tadicodec.eval.report.intervals import Estimate
 from tadicodec.eval.report.markdown import COSTS, GROUP, Column, cost_notes, notes, quality
 from tadicodec.eval.results import Result
 from tadicodec.eval.run import Evaluation, audio_file, player_bytes
+from tadicodec.eval.utterances.cases import Case
+from tadicodec.eval.utterances.recordings import Recordings
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--soft:#667085;--line:#dfe3ea;

@@ -16,11 +16,11 @@ import numpy as np
 from tadicodec.audio.files import audio_bytes, read_audio
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
-from tadicodec.eval.bits import Bits
-from tadicodec.eval.cases import Case
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.encodec import ENCODEC, EncodecRow
 from tadicodec.eval.systems.system import Rendering, Row
+from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.cases import Case
+from tadicodec.eval.utterances.recordings import Recordings
 
 CODEC2_RATE, CODEC2_FRAME = 8000, 320  # Hz; samples: both modes take 40 ms
 CODEC2_BITS = {"450": 18, "700C": 28}  # bits a frame; c2enc fills each up to whole bytes, which nobody would send

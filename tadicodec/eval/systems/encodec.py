@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.bits import Bits
-from tadicodec.eval.cases import Case
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import Rendering
+from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.cases import Case
+from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.pipeline.waves import to_samples
 from tadicodec.pretrained import load_network
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from tadicodec.audio.files import READABLE, read_audio
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import Case
 from tadicodec.eval.systems.system import Rendering, Row, Setup
+from tadicodec.eval.utterances.cases import Case
 
 
 class Generated:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tadicodec.checkpoint import content_hash
 from tadicodec.errors import InputError
-from tadicodec.eval.bits import count_bits
-from tadicodec.eval.cases import Case
-from tadicodec.eval.choice import number, vocabulary, wrong_words
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import Rendering, Row, Setup
+from tadicodec.eval.utterances.bits import count_bits
+from tadicodec.eval.utterances.cases import Case
+from tadicodec.eval.utterances.choice import number, vocabulary, wrong_words
+from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.pipeline.waves import to_samples
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
 

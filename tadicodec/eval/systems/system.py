@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tadicodec.eval.bits import Bits
+from tadicodec.eval.utterances.bits import Bits
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tadicodec.codec import Codec
-    from tadicodec.eval.cases import Case, EvaluationSet
-    from tadicodec.eval.recordings import Recordings
+    from tadicodec.eval.utterances.cases import Case, EvaluationSet
+    from tadicodec.eval.utterances.recordings import Recordings
 
 SYSTEMS = {  # by name, so that listing them imports nothing
     "reconstruct": ("tadicodec.eval.systems.reconstruction", "Reconstruct"),

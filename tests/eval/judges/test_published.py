@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.audible import check_audible
 from tadicodec.eval.judges.published import local, read_checkpoint
+from tadicodec.eval.utterances.audible import check_audible
 
 
 class Dangerous:

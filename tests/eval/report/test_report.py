@@ -6,10 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tadicodec.eval.bits import Bits
-from tadicodec.eval.cases import Case, EvaluationSet
 from tadicodec.eval.judges.wer import Edits
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.report.charts import Bar, bars, ticks
 from tadicodec.eval.report.figures import summarise
 from tadicodec.eval.report.intervals import estimate
@@ -17,6 +14,9 @@ from tadicodec.eval.report.report import hardware, make_report, versions, write_
 from tadicodec.eval.results import Result
 from tadicodec.eval.run import Evaluation, audio_file, player_bytes
 from tadicodec.eval.systems.system import RecordingRow
+from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.cases import Case, EvaluationSet
+from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.outputs import write_bytes
 from tests.conftest import voice
 

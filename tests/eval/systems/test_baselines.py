@@ -8,10 +8,10 @@ import soundfile
 import torch
 
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import Case
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems import baselines
 from tadicodec.eval.systems.baselines import BASELINES, load_baselines, ogg_payload
+from tadicodec.eval.utterances.cases import Case
+from tadicodec.eval.utterances.recordings import Recordings
 from tests.conftest import voice
 
 

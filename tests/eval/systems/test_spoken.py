@@ -11,9 +11,9 @@ import soundfile
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import read_cases
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.system import SYSTEMS, Setup, load_system
+from tadicodec.eval.utterances.cases import read_cases
+from tadicodec.eval.utterances.recordings import Recordings
 from tests.conftest import voice
 from tests.tts.language import LETTERS
 from tests.tts.test_synthesize import save_speaker

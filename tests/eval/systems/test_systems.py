@@ -3,10 +3,10 @@ import pytest
 import soundfile
 
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import read_cases
-from tadicodec.eval.recordings import Recordings
 from tadicodec.eval.systems.reconstruction import CONDITIONS
 from tadicodec.eval.systems.system import Setup, load_system
+from tadicodec.eval.utterances.cases import read_cases
+from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
 
 

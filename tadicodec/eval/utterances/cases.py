@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tadicodec.data.manifest import Utterance, read_manifest
 from tadicodec.errors import InputError
-from tadicodec.eval.choice import choose, prompts_for
+from tadicodec.eval.utterances.choice import choose, prompts_for
 
 READ = "a manifest (JSONL), a Seed-TTS meta file (id|prompt text|prompt wav|text|wav) or a folder of audio"
 

@@ -5,8 +5,8 @@ import pytest
 
 from tadicodec.data.manifest import Utterance
 from tadicodec.errors import InputError
-from tadicodec.eval.cases import read_cases
-from tadicodec.eval.choice import prompts_for, vocabulary, wrong_words
+from tadicodec.eval.utterances.cases import read_cases
+from tadicodec.eval.utterances.choice import prompts_for, vocabulary, wrong_words
 from tests.conftest import voice
 
 

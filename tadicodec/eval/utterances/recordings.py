@@ -9,7 +9,7 @@ import numpy as np
 from tadicodec.audio.files import read_audio
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
-from tadicodec.eval.audible import SAMPLE_RATE, check_audible
+from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
 
 CACHED = 4  # waves: an utterance's recording and prompt are read by every row
 
