@@ -22,7 +22,7 @@ from tadicodec.codec import Codec
 from tadicodec.config import VocoderConfig, build
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import describe, linear_layers
-from tadicodec.integers.lookup import put
+from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import Format
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.quant.glm import round_linear
@@ -56,7 +56,7 @@ def pack_linear(network: nn.Module) -> None:
     """8-bit rows for every matrix but the head's, which makes the spectrum."""
     for name, linear in linear_layers(network).items():
         if not name.startswith("head."):
-            put(network, name, round_linear(linear, Format(8)))
+            replace_module(network, name, round_linear(linear, Format(8)))
 
 
 def main() -> int:

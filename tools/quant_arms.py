@@ -15,7 +15,7 @@ from tadicodec.codec import Codec
 from tadicodec.data.features import Features
 from tadicodec.integers.grid import Grid, round_to_grid
 from tadicodec.integers.layout import linear_layers
-from tadicodec.integers.lookup import put
+from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import PackedLinear
 from tadicodec.model.fused import unfuse
 from tadicodec.quant import zero_qat
@@ -65,7 +65,7 @@ class Arm:
         self.held = [next(found) for _ in range(setting.batches)]
 
     def prepare(self) -> Arm:
-        inputs = self.lessons.look() if self.job.model.method in ("roste", "zero_qat") else None
+        inputs = self.lessons.layer_inputs() if self.job.model.method in ("roste", "zero_qat") else None
         prepare(self.model, self.job.model, self.generator, inputs)
         return self
 
@@ -133,7 +133,7 @@ class SideBranch(nn.Module):
 def add_side_branches(model: nn.Module, rank: int, generator: torch.Generator) -> list[nn.Parameter]:
     convert(model)
     for name in [n for n, m in model.named_modules() if isinstance(m, PackedLinear)]:
-        put(model, name, SideBranch(model.get_submodule(name), rank, generator))
+        replace_module(model, name, SideBranch(model.get_submodule(name), rank, generator))
     return [p for m in model.modules() if isinstance(m, SideBranch) for p in m.branch.parameters()]
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +16,8 @@ import soxr
 
 from tadicodec.audio.files import WRITABLE, check_extension
 from tadicodec.audio.recording import Source, open_recording
-from tadicodec.errors import InputError
-from tadicodec.outputs import check_output, send, temporary
+from tadicodec.errors import InputError, reason
+from tadicodec.outputs import cause_of_failure, check_output, send, temporary
 
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 LARGEST = (1 << 32) - WAV_HEADER.size  # bytes a WAV header can announce
@@ -77,7 +78,10 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(target.parent) if regular else target
         try:
-            with soundfile.SoundFile(partial, "w", sample_rate, channels=1, subtype=subtype, format=form) as file:
+            with (
+                failing_for_a_reason(path, partial),
+                soundfile.SoundFile(partial, "w", sample_rate, channels=1, subtype=subtype, format=form) as file,
+            ):
                 count = sum(put(file, block) for block in blocks)
             if regular:
                 os.replace(partial, target)
@@ -85,13 +89,21 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
             if regular:
                 partial.unlink(missing_ok=True)
             raise
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"cannot write {path}: {error.error_string}") from error
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
     return count
+
+
+@contextmanager
+def failing_for_a_reason(path: str | Path, partial: Path) -> Iterator[None]:
+    """libsndfile calls a full disk a "System error."; what the system says of the same folder is the cause."""
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        cause = cause_of_failure(partial.parent) or reason(error)
+        raise InputError(f"cannot write {path}: {cause}") from error
 
 
 def put(file: soundfile.SoundFile, block: np.ndarray) -> int:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     words.load(codec)
     tally = Tally("encoded")
     worker = Encoder(codec, words, kept_or_made(codec, voice), args)
-    run_work(work, worker, args.batch_size, tally)
+    run_work(work, worker, args.batch_size, tally, args.strict)
     return tally.close(args.json, work.piped)
 
 

@@ -17,6 +17,7 @@ from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
 from tadicodec.cli.closing import notice, report, say, warn
 from tadicodec.errors import InputError, InputWarning, reason
+from tadicodec.extras import EXTRAS, missing
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
@@ -66,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except InputError as error:
         report(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        report(missing(package))
     except OSError as error:
         report(f"{error.filename}: {reason(error)}" if error.filename else f"cannot go on: {reason(error)}")
         if error.errno == errno.ENOSPC:

@@ -1,1 +1,2 @@
-"""Integer weights: grids, packing and the layers that loading a quantized model needs. Methods are in `quant`."""
+"""Integer weights: rounding, packing, and the layers that loading a quantized model needs. The methods that make them
+are in `quant`."""

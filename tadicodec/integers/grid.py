@@ -14,7 +14,13 @@ GRANULARITIES = ("tensor", "row", "group", "token")
 
 @dataclass(frozen=True)
 class Grid:
-    """`row` (a weight's output channel) and `token` (an activation's position) both share over the last dimension."""
+    """The integers that numbers are rounded to, and which numbers share a scale.
+
+    `row` (an output channel of a weight) and `token` (a position of an activation) both mean the whole last dimension.
+
+    Raises:
+        InputError: more than 8 bits or fewer than 2, an unknown granularity, or a group where none belongs.
+    """
 
     bits: int
     signed: bool = True
@@ -32,20 +38,24 @@ class Grid:
 
     @property
     def lowest(self) -> int:
+        """The smallest integer of the grid."""
         return 0 if not self.signed else -(2 ** (self.bits - 1)) + self.narrow
 
     @property
     def highest(self) -> int:
+        """The largest integer of the grid."""
         return 2 ** (self.bits - self.signed) - 1
 
 
 def weight_grid(bits: int, group: int = 0, *, signed: bool = True, narrow: bool = False) -> Grid:
-    """A grid per row (group 0) or per group of a row."""
+    """The grid of a weight: one scale for each row (group 0), or for each group of so many inputs of a row."""
     return Grid(bits, signed, narrow, "group" if group else "row", group)
 
 
 def split(values: Tensor, grid: Grid) -> Tensor:
-    """Values [..., i] -> the numbers that share a scale in the last dimension: [..., G, g]; [1, 1, n] per tensor.
+    """Arrange values [..., i] so that the last dimension holds the numbers that share a scale.
+
+    The result is [..., G, g], G groups of g numbers each; [1, 1, n] where the whole tensor shares one.
 
     Raises:
         InputError: the group does not divide the last dimension.
@@ -61,16 +71,19 @@ def split(values: Tensor, grid: Grid) -> Tensor:
 
 
 def to_levels(groups: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
-    """round(x / s) + z, clamped to the grid; integers in the dtype of `groups`."""
+    """Round groups [..., G, g] to integers of the grid: round(x / scale) + zero, clamped to the grid.
+
+    scale and zero (None: 0) are [..., G, 1]. The integers come out in the dtype of `groups`.
+    """
     levels = torch.round(groups / scale)
     return (levels if zero is None else levels + zero).clamp(grid.lowest, grid.highest)
 
 
 def from_levels(levels: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
-    """s (q - z)."""
+    """Turn integers [..., G, g] back into numbers: scale * (level - zero)."""
     return (levels if zero is None else levels - zero) * scale
 
 
 def round_to_grid(values: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
-    """The nearest values that the grid can express, in the shape of `values`."""
+    """The nearest values that the grid can express, in the shape of `values` [..., i]."""
     return from_levels(to_levels(split(values, grid), scale, zero, grid), scale, zero).reshape(values.shape)

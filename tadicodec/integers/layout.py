@@ -1,4 +1,4 @@
-"""Which layers of a network are packed, and how: read from the network, or put into an empty one."""
+"""Which layers of a network are packed, and how: read from a network, or put into an empty one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tadicodec.errors import InputError
-from tadicodec.integers.lookup import Key, Table, put
+from tadicodec.integers.lookup import Key, Table, replace_module
 from tadicodec.integers.packed_linear import SCALES, Format, PackedLinear
 from tadicodec.integers.packing import ORDER
 
@@ -17,7 +17,7 @@ TABLES = "tables"
 
 
 def describe(model: nn.Module) -> list[dict[str, Any]]:
-    """The packed layers of a network, one entry a format: what config.json holds."""
+    """List the packed layers of a network, one entry for each format, as config.json stores them."""
     found: dict[Format, list[str]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, PackedLinear):
@@ -27,7 +27,7 @@ def describe(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def describe_tables(model: nn.Module) -> list[dict[str, Any]]:
-    """Sizes of every key and table; no entry where there are none."""
+    """One entry with the sizes of all tables that replace layers; an empty list where there are none."""
     modules = dict(model.named_modules())
     keys = {name: list(m.keys.shape) for name, m in modules.items() if isinstance(m, Key)}
     tables = {name: list(m.rows.shape) for name, m in modules.items() if isinstance(m, Table)}
@@ -36,7 +36,8 @@ def describe_tables(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
-    """Put empty packed layers where a description has them, in place, ready for their tensors.
+    """Put empty packed layers into a network, in place, where a description has them; their tensors are loaded
+    afterwards.
 
     Raises:
         InputError: the description is damaged, of another packing, or of another network.
@@ -56,7 +57,9 @@ def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
                 old = layers[name]
                 form.groups(old.in_features, name)
                 with torch.device(old.weight.device):
-                    put(model, name, PackedLinear(old.in_features, old.out_features, old.bias is not None, form))
+                    replace_module(
+                        model, name, PackedLinear(old.in_features, old.out_features, old.bias is not None, form)
+                    )
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -65,6 +68,11 @@ def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
 
 
 def restore_tables(model: nn.Module, entry: dict[str, Any]) -> None:
+    """Put empty tables into a network, in place, where an entry of a description has them.
+
+    Raises:
+        InputError: the network has no module of such a name.
+    """
     modules = dict(model.named_modules())
     for name in (*entry["keys"], *entry["tables"]):
         if name not in modules:
@@ -72,18 +80,18 @@ def restore_tables(model: nn.Module, entry: dict[str, Any]) -> None:
     device = next(model.parameters()).device
     with torch.device(device):
         for name, (count, size) in entry["keys"].items():
-            put(model, name, Key(count, size))
+            replace_module(model, name, Key(count, size))
         for name, (count, size) in entry["tables"].items():
-            put(model, name, Table(count, size, SCALES[entry["scale"]]))
+            replace_module(model, name, Table(count, size, SCALES[entry["scale"]]))
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """By name, subclasses excepted (they may use their weight in ways of their own)."""
+    """All Linear layers by name, without subclasses, which may use their weight in ways of their own."""
     return {name: module for name, module in model.named_modules() if type(module) is nn.Linear}
 
 
 def count_weights(model: nn.Module) -> int:
-    """Parameters, packed and tabulated ones included."""
+    """The number of a network's parameters, packed and tabulated ones included."""
     packed = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, PackedLinear))
     tables = sum(m.rows.numel() for m in model.modules() if isinstance(m, Table))
     return packed + tables + sum(parameter.numel() for parameter in model.parameters())

@@ -13,13 +13,21 @@ NEAR = 1e-3  # distance within which an input is one of the table's
 
 
 class Key(nn.Module):
-    """Stands for the module `source`: an input [..., i] that is among `keys` [n, i] -> its number [..., 1]."""
+    """Replaces the module that computes an input of tables: it finds which of its known inputs `keys` [n, i] it was
+    given."""
+
+    keys: Tensor
 
     def __init__(self, count: int, size: int) -> None:
         super().__init__()
         self.register_buffer("keys", torch.zeros(count, size))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Inputs [..., i] -> the number of each among the known ones [..., 1], as float32.
+
+        Raises:
+            InputError: an input is none of the known ones, because other solver settings were asked for.
+        """
         distance = torch.cdist(x.float().flatten(0, -2), self.keys, compute_mode="donot_use_mm_for_euclid_dist")
         nearest, number = distance.min(-1)
         if bool((nearest > NEAR).any()):
@@ -31,13 +39,16 @@ class Key(nn.Module):
 
 
 class Table(nn.Module):
-    """Stands for a Linear layer behind a `Key`: numbers [..., 1] -> rows [..., o]."""
+    """Replaces a Linear layer behind a `Key`: it returns the row that was computed for a known input."""
+
+    rows: Tensor
 
     def __init__(self, count: int, size: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.register_buffer("rows", torch.zeros(count, size, dtype=dtype))
 
     def forward(self, number: Tensor) -> Tensor:
+        """Numbers [..., 1] -> rows [..., o] float32."""
         return self.rows[number[..., 0].long()].float()
 
 
@@ -45,19 +56,24 @@ class Table(nn.Module):
 def tabulate(
     model: nn.Module, source: str, readers: Sequence[str], inputs: Tensor, dtype: torch.dtype, truth: nn.Module
 ) -> None:
-    """Replace, in place, the module `source` and the layers that read nothing but its output by what they give for
-    these inputs [n, i]. Values are those of `truth`, a network of the same structure that has not been rounded."""
+    """Replace a module and the layers that read its output by tables of what they give for known inputs, in place.
+
+    model: the network to change. source: name of the module that reads the inputs [n, i]. readers: names of the layers
+    that read nothing but its output. dtype: how rows are stored. truth: a network of the same structure whose weights
+    are not rounded; its values fill the tables.
+    """
     outputs = truth.get_submodule(source)(inputs)
     for name in readers:
         rows = truth.get_submodule(name)(outputs)
-        table = Table(*rows.shape, dtype).to(rows.device)
+        table = Table(len(rows), rows.shape[1], dtype).to(rows.device)
         table.rows.copy_(rows)
-        put(model, name, table)
-    key = Key(*inputs.shape).to(inputs.device)
+        replace_module(model, name, table)
+    key = Key(len(inputs), inputs.shape[1]).to(inputs.device)
     key.keys.copy_(inputs)
-    put(model, source, key)
+    replace_module(model, source, key)
 
 
-def put(model: nn.Module, name: str, module: nn.Module) -> None:
+def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Replace the submodule called `name` by another one, in place; it takes over the network's training mode."""
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, module.train(model.training))

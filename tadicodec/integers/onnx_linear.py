@@ -1,7 +1,7 @@
-"""Packed layers through ONNX Runtime's MatMulNBits: the trained integers as they are, multiplied by int8 activations.
+"""Packed layers through ONNX Runtime's MatMulNBits: the stored integers as they are, multiplied by 8-bit activations.
 
-The plain torch path unpacks a weight and multiplies in floating point; this one never does, and needs no compiler. Each
-layer keeps a session of its own, so any network can use it.
+Plain torch unpacks a weight and multiplies in floating point; this one never does, and needs no compiler. Each layer
+keeps a session of its own, so any network can use it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.integers.lookup import put
-from tadicodec.integers.packed_linear import PackedLinear
+from tadicodec.integers.lookup import replace_module
+from tadicodec.integers.packed_linear import PackedLinear, prepare_input
 from tadicodec.integers.packing import pack
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ def use_onnxruntime(model: nn.Module, accuracy_level: int = INT8_ACTIVATIONS) ->
     if not layers:
         raise InputError("onnx: the network has no packed layer; quantize it first (`tadicodec quantize`)")
     for name, layer in layers.items():
-        put(model, name, RuntimeLinear(layer, accuracy_level))
+        replace_module(model, name, RuntimeLinear(layer, accuracy_level))
     return model
 
 
 class RuntimeLinear(nn.Module):
-    """A packed layer whose product is one ONNX Runtime session."""
+    """A packed layer whose product is computed by one session of ONNX Runtime."""
+
+    signs: Tensor | None
+    smooth: Tensor | None
 
     def __init__(self, layer: PackedLinear, accuracy_level: int = INT8_ACTIVATIONS) -> None:
         super().__init__()
@@ -51,11 +54,17 @@ class RuntimeLinear(nn.Module):
     def _save_to_state_dict(self, *_: Any) -> None:
         raise InputError("onnx: a network in ONNX Runtime cannot be saved; save it before use_onnxruntime")
 
-    prepare_input = PackedLinear.prepare_input
-
     def forward(self, x: Tensor) -> Tensor:
-        rows = self.prepare_input(x).detach().float().reshape(-1, self.in_features).contiguous().cpu()
-        (found,) = self.session.run(None, {"x": rows.numpy()})
+        """Inputs [..., i] -> outputs [..., o], in the dtype and on the device of the inputs."""
+        rows = (
+            prepare_input(x, self.form, self.signs, self.smooth)
+            .detach()
+            .float()
+            .reshape(-1, self.in_features)
+            .contiguous()
+            .cpu()
+        )
+        (found,) = self.session.run(None, {"x": rows.contiguous().cpu().numpy()})
         return torch.from_numpy(found).reshape(*x.shape[:-1], -1).to(x.device, x.dtype)
 
 
@@ -96,7 +105,11 @@ def product_model(layer: PackedLinear, accuracy_level: int = INT8_ACTIVATIONS) -
 
 
 def block_size(layer: PackedLinear) -> int:
-    """The largest block over which each scale is constant. Raises InputError where there is none."""
+    """The largest number of inputs that ONNX Runtime takes as a block and over which each scale is constant.
+
+    Raises:
+        InputError: the layer's groups fit no such block.
+    """
     group = layer.form.group or BLOCKS[0]  # one scale a row is repeated
     for block in BLOCKS:
         if group % block == 0:
@@ -105,7 +118,14 @@ def block_size(layer: PackedLinear) -> int:
 
 
 def laid_out(layer: PackedLinear, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Bytes [o, blocks, block * bits / 8], scales [o, blocks] float32 and zero points [o, bytes] (None: the middle)."""
+    """A layer's integers as MatMulNBits wants them.
+
+    Gives bytes [o, blocks, block * bits / 8] uint8, scales [o, blocks] float32 and zero points [o, bytes] uint8 (None:
+    the middle of the stored range).
+
+    Raises:
+        InputError: a zero point is no integer of the grid.
+    """
     form, middle = layer.form, layer.middle
     values = layer.levels().long() + (0 if form.zero else middle)
     blocks = -(-layer.in_features // block)
@@ -122,11 +142,12 @@ def laid_out(layer: PackedLinear, block: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 def bias_of(layer: PackedLinear) -> np.ndarray | None:
+    """A layer's bias [o] float32, or None where it has none."""
     return None if layer.bias is None else layer.bias.detach().float().numpy()
 
 
 def session(model: bytes) -> Any:
-    """A CPU session with as many threads as torch has."""
+    """A session of ONNX Runtime on the CPU, for a serialised model, with as many threads as torch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -137,7 +158,11 @@ def session(model: bytes) -> Any:
 
 
 def load_onnx() -> tuple[Any, Any, Any]:
-    """The packages of the extra `onnx`. Raises InputError where they are missing."""
+    """The modules onnx, onnx.helper and onnx.numpy_helper.
+
+    Raises:
+        InputError: the packages of the extra `onnx` are missing.
+    """
     try:
         import onnx
         import onnxruntime  # noqa: F401

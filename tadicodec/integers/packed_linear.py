@@ -10,16 +10,19 @@ from torch.nn import functional as F
 
 from tadicodec.config import build
 from tadicodec.errors import InputError
-from tadicodec.integers.activation import Activation
+from tadicodec.integers.activation import Activation, rotate
 from tadicodec.integers.packing import pack, storage_width, unpack
-from tadicodec.integers.rotation import rotate
 
 SCALES = {"float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a layer is stored and what it does to its input, as config.json says it."""
+    """How a layer is stored and what it does to its input, as config.json says it.
+
+    Raises:
+        InputError: a value out of range.
+    """
 
     bits: int = 8
     group: int = 0  # inputs that share a scale; 0: the whole row
@@ -39,20 +42,24 @@ class Format:
 
     @classmethod
     def from_dict(cls, document: dict) -> Format:
-        """Raises InputError for values of the wrong kind."""
+        """Read an entry of config.json; keys that a format does not have are passed over. Raises InputError for values
+        of the wrong kind."""
         plain = build(cls, {key: value for key, value in document.items() if key != "activation"})
         return cls(**{**asdict(plain), "activation": build(Activation, document.get("activation", {}))})
 
     @property
     def width(self) -> int:
+        """Bits that a value takes on disk: 2, 4 or 8."""
         return storage_width(self.bits)
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type in which scales are stored."""
         return SCALES[self.scale]
 
     def groups(self, inputs: int, name: str = "a layer") -> int:
-        """How many a row has. Raises InputError where they do not come out even."""
+        """How many groups a row of so many inputs has. Raises InputError, which names the layer, where they do not come
+        out even."""
         if self.group and inputs % self.group:
             raise InputError(
                 f"quantization: groups of {self.group} do not divide the {inputs} inputs of {name}; choose another "
@@ -63,20 +70,32 @@ class Format:
 
 @dataclass(frozen=True)
 class Integers:
-    """levels [o, i] (signed without `zero`), scale and zero [o, G, 1]: the weight is s (q - z), or s q."""
+    """A weight as integers: scale * (levels - zero), or scale * levels without a zero.
+
+    levels [o, i] (signed where there is no zero), scale and zero [o, G, 1] for G groups a row.
+    """
 
     levels: Tensor
     scale: Tensor
     zero: Tensor | None = None
 
     def weight(self) -> Tensor:
-        """[o, i] float32."""
+        """The weight [o, i] float32 that the integers stand for."""
         groups = self.levels.float().unflatten(-1, (self.scale.shape[1], -1))
         return ((groups if self.zero is None else groups - self.zero.float()) * self.scale.float()).flatten(-2)
 
 
 class PackedLinear(nn.Module):
-    """y = W x + b with W unpacked and scaled when it is needed; gradients reach x, and the bias if it wants them."""
+    """A Linear layer y = W x + b that unpacks and scales its weight when it is used.
+
+    Gradients reach x; the bias learns only if it is told to.
+    """
+
+    packed: Tensor
+    scale: Tensor
+    zero: Tensor | None
+    signs: Tensor | None
+    smooth: Tensor | None
 
     def __init__(self, in_features: int, out_features: int, bias: bool, form: Format) -> None:
         super().__init__()
@@ -100,7 +119,11 @@ class PackedLinear(nn.Module):
         signs: Tensor | None = None,
         smooth: Tensor | None = None,
     ) -> PackedLinear:
-        """Pack what a method has found. Nothing is rounded again but scales to their stored precision."""
+        """Pack the integers that a method has found.
+
+        bias [o], signs [i] of a rotation and smooth [i], by which the input is divided, go along where the format has
+        them. Nothing is rounded again, except scales to the precision in which they are stored.
+        """
         rows, columns = integers.levels.shape
         layer = cls(columns, rows, bias is not None, form).to(integers.levels.device)
         shift = 0 if form.zero else layer.middle
@@ -113,35 +136,45 @@ class PackedLinear(nn.Module):
 
     @property
     def middle(self) -> int:
+        """Half of the stored range, which is added to signed integers so that they can be stored without a sign."""
         return 2 ** (self.form.width - 1)
 
     def levels(self) -> Tensor:
-        """The stored integers [o, i]: signed, or 0.. where there is a zero point. int16"""
+        """The stored integers [o, i] int16: signed, or from 0 upwards where there is a zero point."""
         values = unpack(self.packed, self.form.width, self.in_features).to(torch.int16)
         return values if self.form.zero else values - self.middle
 
     def integers(self) -> Integers:
+        """The stored integers with their scales and zeros."""
         zero = None if self.zero is None else self.zero[..., None]
         return Integers(self.levels(), self.scale[..., None], zero)
 
     def weight(self) -> Tensor:
-        """[o, i] float32, of the turned and smoothed input."""
+        """The weight [o, i] float32, which belongs to the rotated and smoothed input."""
         return self.integers().weight()
 
     def prepare_input(self, x: Tensor) -> Tensor:
-        """[..., i] -> smoothed, turned and rounded."""
-        if self.smooth is not None:
-            x = x / self.smooth.to(x.dtype)
-        if self.signs is not None:
-            x = rotate(x, self.signs)
-        return self.form.activation(x)
+        """Inputs [..., i] -> divided by `smooth`, rotated and rounded, as far as the format says so."""
+        return prepare_input(x, self.form, self.signs, self.smooth)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Inputs [..., i] -> outputs [..., o] in the dtype of the inputs."""
         return F.linear(self.prepare_input(x), self.weight().to(x.dtype), cast(self.bias, x.dtype))
 
     def extra_repr(self) -> str:
+        """Sizes and format, for printing the network."""
         return f"{self.in_features}, {self.out_features}, {self.form}"
 
 
+def prepare_input(x: Tensor, form: Format, signs: Tensor | None, smooth: Tensor | None) -> Tensor:
+    """Inputs [..., i] of a layer -> divided by smooth [i], rotated with signs [i], and rounded as the format says."""
+    if smooth is not None:
+        x = x / smooth.to(x.dtype)
+    if signs is not None:
+        x = rotate(x, signs)
+    return form.activation(x)
+
+
 def cast(bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A bias in another dtype, or None where there is none."""
     return None if bias is None else bias.to(dtype)

@@ -1,6 +1,8 @@
-"""Fake quantization: the forward pass of a rounded network with gradients to train it by."""
+"""Fake quantization: the forward pass of a rounded network, with gradients by which it can be trained."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,56 +12,66 @@ from tadicodec.integers.grid import Grid, split
 
 
 class Through(Function):
-    """The value of one tensor with the gradient of another."""
+    """Gives the value of one tensor and sends the gradient to another."""
 
     @staticmethod
     def forward(ctx: object, source: Tensor, value: Tensor) -> Tensor:
+        """Return `value`."""
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
+        """Send the gradient to `source`."""
         return gradient, None
 
 
 def through(source: Tensor, value: Tensor) -> Tensor:
-    """`value`, whose gradient goes to `source` unchanged (straight-through)."""
+    """`value`, with a gradient that goes to `source` unchanged (the straight-through estimator)."""
     return Through.apply(source, value.detach())
 
 
 def round_through(values: Tensor) -> Tensor:
-    """Round to nearest, ties to even; its derivative is taken as 1."""
+    """Round to the nearest integer, ties to even; the derivative is taken as 1."""
     return through(values, values.round())
 
 
 def stored(scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """A scale as it will be read from disk (float16, say), its gradient as if it were not rounded."""
+    """A scale as it will be read from disk (in float16, say), with a gradient as if it were not rounded."""
     return scale if scale.dtype == dtype else through(scale, scale.to(dtype).to(scale.dtype))
 
 
 class ScaleGradient(Function):
+    """Leaves a tensor as it is and multiplies its gradient."""
+
     @staticmethod
-    def forward(ctx, values: Tensor, factor: float) -> Tensor:
+    def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:
+        """Return the values and remember the factor."""
         ctx.factor = factor
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Multiply the gradient by the factor."""
         return gradient * ctx.factor, None
 
 
 def scale_gradient(values: Tensor, factor: float) -> Tensor:
-    """`values` unchanged, their gradient times `factor`."""
+    """`values` unchanged, with their gradient multiplied by `factor`."""
     return ScaleGradient.apply(values, factor)
 
 
 def lsq_factor(scale: Tensor, count: int, grid: Grid) -> float:
-    """1 / sqrt(n q_p) of LSQ (Esser et al. 2020), n the `count` of numbers that share a scale."""
+    """1 / sqrt(n q_p) of LSQ (Esser et al. 2020), by which the gradient of a scale is multiplied; n numbers of the
+    `count` share it."""
     return (count / max(scale.numel(), 1) * grid.highest) ** -0.5
 
 
 def fake_quantize(values: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
-    """Rounded values with learned-step gradients (LSQ): to a scale goes q - x/s inside the grid and the bound outside;
-    to a value goes 1 inside and 0 outside. Leave out the scale's part by passing it detached."""
+    """Values [..., i] rounded to the grid, with the gradients of learned steps (LSQ).
+
+    A scale gets q - x / s inside the grid and the grid's end outside of it; a value gets 1 inside and 0 outside. Pass a
+    detached scale to leave out its part.
+    """
     levels = round_through(split(values, grid) / scale)
     levels = (levels if zero is None else levels + zero).clamp(grid.lowest, grid.highest)
     return ((levels if zero is None else levels - zero) * scale).reshape(values.shape)

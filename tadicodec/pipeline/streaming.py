@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.model import quantizer
@@ -22,6 +23,7 @@ from tadicodec.pipeline.decoding import Item, Renderer, decode_batch, draw
 from tadicodec.pipeline.limits import LONGEST_PIECE
 from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
 from tadicodec.pipeline.vocoding import WaveStream, Window
+from tadicodec.pipeline.waves import generator_of
 from tadicodec.speech import FRAMES_PER_TOKEN, Prompt, Speech
 
 MOST_LETTERS = 4.0  # a token; 25 a second
@@ -178,11 +180,10 @@ def open_stream(
     Raises:
         InputError: windows of so many seconds cannot be, or the prompt is of another model.
     """
-    if not SHORTEST_WINDOW <= seconds <= LONGEST_PIECE:
-        raise InputError(f"windows of {seconds} s: give {SHORTEST_WINDOW} to {LONGEST_PIECE:.0f} s")
+    seconds = arguments.number("windows of", seconds, SHORTEST_WINDOW, LONGEST_PIECE, " of seconds")
     if utterance.prompt is not None:
         renderer.limits.check_prompt(utterance.prompt)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = generator_of(generator)
     return Stream(renderer, utterance, solver, generator, renderer.limits.cutter(seconds))
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from tadicodec.errors import InputError
-from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.pipeline.limits import TOKEN_RATE, Limits
-from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Script
-from tadicodec.pipeline.streaming import MOST_LETTERS, spoken_at
+from tadicodec.pipeline.decoding import Renderer
+from tadicodec.pipeline.limits import TOKEN_RATE
+from tadicodec.pipeline.pieces import Script
+from tadicodec.pipeline.streaming import CONTINUE_TOKENS, MOST_LETTERS, spoken_at
 from tadicodec.speech import Speech
 from tadicodec.text.captions import Word
 
@@ -18,7 +18,7 @@ LETTER = 0.12  # seconds that the last letter lasts
 LINGER = 0.32  # and at most, before the pause that comes then
 
 
-def word_times(model: Autoencoder, limits: Limits, speech: Speech) -> list[Word]:
+def word_times(renderer: Renderer, speech: Speech) -> list[Word]:
     """The words of one utterance's text and their times in seconds, to about 0.1 s; none where there is no text.
 
     The times come from the codes and the text alone, so a receiver has them too. Any length: each window hears the end
@@ -29,11 +29,11 @@ def word_times(model: Autoencoder, limits: Limits, speech: Speech) -> list[Word]
     """
     if len(speech) != 1:
         raise InputError(f"word times are those of one utterance, not of {len(speech)}; take speech[i] one by one")
-    if not limits.config.autoencoder.aligned:
-        raise InputError(f"{limits.name} has no aligner, so it does not know when words are said")
+    if not renderer.config.autoencoder.aligned:
+        raise InputError(f"{renderer.limits.name} has no aligner, so it does not know when words are said")
     tokens = int(speech.lengths[0])
     script = Script(speech.text[0] or "", tokens)
-    ends = WordSearch(model, limits, speech.codes[0, :tokens], script).run()
+    ends = WordSearch(renderer, speech.codes[0, :tokens], script).run()
     seconds, rate = float(speech.seconds[0]), TOKEN_RATE
     words = []
     for text, start, end in zip(script.words, script.starts, ends, strict=True):
@@ -45,14 +45,14 @@ def word_times(model: Autoencoder, limits: Limits, speech: Speech) -> list[Word]
 class WordSearch:
     """Where the words of a script lie in codes [T]."""
 
-    def __init__(self, model: Autoencoder, limits: Limits, codes: Tensor, script: Script) -> None:
-        self.model, self.limits, self.codes, self.script = model, limits, codes, script
+    def __init__(self, renderer: Renderer, codes: Tensor, script: Script) -> None:
+        self.renderer, self.codes, self.script = renderer, codes, script
         self.ends = [float(len(codes))] * len(script.words)
 
     @torch.inference_mode()
     def run(self) -> list[float]:
         """Sets the script's starts; the ends, both in tokens."""
-        place, longest = 0, self.limits.piece_tokens
+        place, longest = 0, self.renderer.limits.piece_tokens
         while True:
             left = len(self.codes) - place
             taken = left if left <= longest else longest
@@ -67,14 +67,14 @@ class WordSearch:
         last = place + taken == len(self.codes)
         most = sum(map(len, self.script.words)) if last else int(MOST_LETTERS * taken) + 20
         indices = self.script.ahead(place, most)
-        encode = self.limits.tokenizer.encode
+        encode = self.renderer.limits.tokenizer.encode
         text = "".join(self.script.words[index] for index in indices)
         ids = encode(text) if text else []
         if not ids:
             return
         before = min(place, CONTINUE_TOKENS)
         heard = self.codes[place - before : place + taken]
-        times = [place + time for time in spoken_at(self.model, heard, before, torch.tensor(ids), whole=last)]
+        times = [place + time for time in spoken_at(self.renderer.model, heard, before, torch.tensor(ids), whole=last)]
         starts, done = [], ""
         for index in indices:
             first = len(encode(done)) if done else 0

@@ -28,17 +28,19 @@ if TYPE_CHECKING:
 
 
 def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, progress: bool = False) -> Codec:
-    """A quantized copy of a codec; a vocoder that is stored in integers already stays as it is.
+    """A quantized copy of a codec, on the same device. A vocoder that is stored in integers already stays as it is.
+
+    features: prepared speech, which methods that train learn from.
 
     Raises:
         InputError: the codec is quantized already, a layer does not fit, or the method trains and has no features.
     """
     check_codec(codec, job)
-    if job.method.trains and features is None:
-        raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
     generator = torch.Generator().manual_seed(job.tune.seed)
     model, vocoder = copy.deepcopy(codec.model), copy.deepcopy(codec.vocoder)
     if job.method.trains:
+        if features is None:
+            raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")
         tune_codec(codec, model, job, features, generator, progress=progress)
     else:
         prepare(model, job.model, generator)
@@ -61,7 +63,7 @@ def quantize_codec(codec: Codec, job: Job, features: Features | None = None, *, 
 
 
 def check_codec(codec: Codec, job: Job) -> None:
-    """Raise InputError for a codec that this job does not fit; asked before the training, which takes long."""
+    """Raise InputError for a codec that this job does not fit. Call it before training, which takes long."""
     if codec.config.quantization.get("model"):
         raise InputError("this model is quantized already; start from the float model")
     check_fit(codec.model, job.model)
@@ -70,7 +72,8 @@ def check_codec(codec: Codec, job: Job) -> None:
 
 
 def tabulate_times(codec: Codec, model: nn.Module, dtype: torch.dtype) -> None:
-    """Time network and time gains of a copy of the codec's network, for the times its own solver visits."""
+    """Replace the time network and the time gains of `model`, a copy of the codec's network, by tables for the times
+    that the codec's own solver visits."""
     times = torch.tensor(sorted(set(evaluation_times(codec.limits.solver()))), device=codec.device)
     source, size = "decoder.diff_step_mlp", codec.config.autoencoder.hidden_size
     readers = [name for name, _ in model.named_modules() if fnmatchcase(name, "decoder.*to_weight")]
@@ -79,13 +82,13 @@ def tabulate_times(codec: Codec, model: nn.Module, dtype: torch.dtype) -> None:
 
 @torch.no_grad()
 def round_the_rest(network: nn.Module, dtype: torch.dtype) -> None:
-    """Parameters that stay floating take the values they will have on disk."""
+    """Give parameters that stay floating the values that they will have on disk, in place."""
     for parameter in network.parameters():
         parameter.copy_(parameter.to(dtype))
 
 
 def save_quantized(codec: Codec, folder: Path | str, job: Job, *, overwrite: bool = False) -> None:
-    """Write the folder: integers, their scales as trained, and everything else in the scales' precision.
+    """Write a model folder: integers, their scales as trained, and everything else in the precision of the scales.
 
     Raises:
         InputError: the folder exists (without overwrite) or cannot be written.
@@ -99,6 +102,7 @@ def save_quantized(codec: Codec, folder: Path | str, job: Job, *, overwrite: boo
 
 
 def small(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """A network's tensors by name, with its parameters in `dtype`."""
     tensors = network.state_dict()
     for name, _ in network.named_parameters():
         tensors[name] = tensors[name].to(dtype)
@@ -106,7 +110,8 @@ def small(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
 
 def sizes(before: Codec, after: Codec, job: Job) -> dict[str, Any]:
-    """Bytes of the weights on disk, and of float32's."""
+    """For the network and for the vocoder: bytes of the weights in float32, bytes as stored, their ratio, and how many
+    layers are packed."""
     found = {}
     for name, dtype in (("model", job.model.scale), ("vocoder", job.vocoder.scale)):
         whole = 4 * count_weights(getattr(before, name))
@@ -117,5 +122,5 @@ def sizes(before: Codec, after: Codec, job: Job) -> dict[str, Any]:
 
 
 def check_destination(folder: Path | str, overwrite: bool) -> None:
-    """Raise InputError for a folder that may not be written; asked before the training, which takes long."""
+    """Raise InputError for a folder that may not be written. Call it before training, which takes long."""
     check_replaceable(Path(folder).resolve(), overwrite)

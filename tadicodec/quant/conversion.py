@@ -1,4 +1,4 @@
-"""`prepare` -> train -> `convert`: any network's Linear layers to integers."""
+"""A network's Linear layers to integers: `prepare`, train if the method does, `convert`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import linear_layers
-from tadicodec.integers.lookup import put
+from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import Format
 from tadicodec.quant.glm import round_linear
 from tadicodec.quant.methods import find_method
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 
@@ -25,10 +25,10 @@ def prepare(
 ) -> nn.Module:
     """Swap the layers that `config` names for trainable rounded ones, in place. Everything else stops learning.
 
-    inputs: for methods that look at activations, [n, i] of every layer (`observe.collect_inputs`).
+    inputs: some inputs [n, i] of every layer by name (`observe.collect_inputs`), for methods that look at activations.
 
     Raises:
-        InputError: no layer has such a name, or a layer's inputs do not come out even.
+        InputError: no layer has such a name, or the group does not divide a layer's inputs.
     """
     check_fit(model, config)
     layers = linear_layers(model)
@@ -38,18 +38,19 @@ def prepare(
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)
             made = kind.make(layer, config, own, generator)
-            put(model, name, (made if kind.trains(name, config) else made.pack()).to(layer.weight.device))
+            chosen: nn.Module = made if kind.trains(name, config) else made.pack()
+            replace_module(model, name, chosen.to(layer.weight.device))
         elif config.rounds(name):
-            put(model, name, round_linear(layer, others))
+            replace_module(model, name, round_linear(layer, others))
     model.requires_grad_(False)
-    for layer in each_trained(model):
-        for parameter in (*layer.weights(), *layer.scales()):
+    for trained in each_trained(model):
+        for parameter in (*trained.weights(), *trained.scales()):
             parameter.requires_grad_()
     return model
 
 
 def check_fit(model: nn.Module, config: QuantConfig) -> None:
-    """Raise InputError unless the network has what `config` names, and its inputs come out even."""
+    """Raise InputError unless the network has the layers that `config` names and the group divides their inputs."""
     layers = linear_layers(model)
     for pattern in (*config.layers, *config.keep):
         if not any(fnmatchcase(name, pattern) for name, _ in model.named_modules()):
@@ -63,17 +64,17 @@ def check_fit(model: nn.Module, config: QuantConfig) -> None:
 
 
 def convert(model: nn.Module) -> nn.Module:
-    """Leave nothing but packed integers where `prepare` put rounded layers, in place; hooks on them (4-bit keys and
+    """Replace the rounded layers that `prepare` put there by packed integers, in place. Hooks on them (4-bit keys and
     values) go along."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, TrainedLinear):
             packed = layer.pack()
             for hook in layer._forward_hooks.values():
                 packed.register_forward_hook(hook)
-            put(model, name, packed)
+            replace_module(model, name, packed)
     return model.requires_grad_(False)
 
 
 def each_trained(model: nn.Module) -> list[TrainedLinear]:
-    """The rounded layers between `prepare` and `convert`."""
+    """The rounded layers that stand in a network between `prepare` and `convert`."""
     return [layer for layer in model.modules() if isinstance(layer, TrainedLinear)]

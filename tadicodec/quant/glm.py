@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.integers.ranges import absmax
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 
 class GLMLinear(TrainedLinear):
-    """Rounded to nearest once; there is nothing to train."""
+    """A layer that is rounded to nearest once; there is nothing to train."""
 
     def __init__(self, linear: nn.Linear, config: QuantConfig) -> None:
         super().__init__(linear, config)
@@ -38,7 +38,7 @@ class GLMLinear(TrainedLinear):
 
 @torch.no_grad()
 def nearest(weight: Tensor, form: Format) -> Integers:
-    """Absmax scales in their stored precision, and the integers nearest under them."""
+    """Scales from the largest value of each group, in their stored precision, and the nearest integers under them."""
     grid = weight_grid(form.bits, form.group, narrow=True)
     groups = split(weight.detach().float(), grid)
     scale = absmax(groups, grid).to(form.dtype)
@@ -46,5 +46,5 @@ def nearest(weight: Tensor, form: Format) -> Integers:
 
 
 def round_linear(linear: nn.Linear, form: Format) -> PackedLinear:
-    """A Linear layer rounded and packed at once."""
+    """A Linear layer, rounded to nearest and packed."""
     return PackedLinear.of(nearest(linear.weight, form), linear.bias, form)

@@ -24,7 +24,7 @@ MODES = ("output", "context", "map")
 
 @dataclass(frozen=True)
 class Projections:
-    """What a block of attention calls its projections."""
+    """The names of the projections in a block of attention."""
 
     query: str = "q_proj"
     key: str = "k_proj"
@@ -33,8 +33,10 @@ class Projections:
 
 
 def mode_at(step: int, intervene: int, mode: str) -> str | None:
-    """The intervention of a step: for "gradual", output for a sixth of `intervene` steps, context for a sixth, then
-    map; None afterwards."""
+    """Which intervention a step has.
+
+    For "gradual": output for a sixth of the `intervene` first steps, context for a sixth, then map. None afterwards.
+    """
     if step >= intervene:
         return None
     if mode != "gradual":
@@ -43,11 +45,16 @@ def mode_at(step: int, intervene: int, mode: str) -> str | None:
 
 
 class Interventions(AbstractContextManager):
-    """Hooks between a teacher and a student of the same structure. Open it, run the teacher, then the student.
+    """Hooks between a teacher and a student of the same structure. Open it as a context, run the teacher, then the
+    student.
 
-    mode: "output" replaces what attention adds to the residual stream (the feed-forward part trains on clean inputs),
-    "context" what the output projection is given, "map" queries and keys; None replaces nothing. Projections in front
-    of a replaced signal see detached inputs, so that their own errors do not reach earlier layers through them.
+    mode: "output" replaces what attention adds to the residual stream (so that the feed-forward part trains on clean
+    inputs), "context" what the output projection is given, "map" queries and keys; None replaces nothing. Projections
+    in front of a replaced signal see detached inputs, so that their own errors do not reach earlier layers through
+    them.
+
+    Raises:
+        InputError: the network has no such block.
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, names: Projections = Projections()) -> None:
@@ -88,28 +95,35 @@ class Interventions(AbstractContextManager):
         self.start()
 
     def start(self) -> None:
-        """Forget the last batch."""
+        """Forget what was recorded of the last batch."""
         self.taught, self.errors = {}, []
 
     def loss(self) -> Tensor | float:
-        """Errors of the student's own queries and keys (for the paper's scores, which they make) and of attention's
-        outputs, each over its signal's variance; of the last student pass."""
+        """The mean error of the student's own signals in its last pass, each over the variance of the teacher's.
+
+        The signals are queries and keys (which stand for the paper's attention scores) and the outputs of attention.
+        """
         errors, self.errors = self.errors, []
         return sum(errors) / max(len(errors), 1) if errors else 0.0
 
     @property
     def intervening(self) -> bool:
+        """Whether signals are replaced now: a mode is set, and the student trains."""
         return self.mode is not None and self.student.training
 
     # hooks ----------------------------------------------------------------------------------------------------------
 
     def teach(self, block: str, part: str) -> Callable[..., None]:
+        """A hook that records what a projection of the teacher gives."""
         return lambda _, __, out: self.taught.update({(block, part): out.detach()})
 
     def teach_context(self, block: str) -> Callable[..., None]:
+        """A hook that records what the teacher's output projection is given."""
         return lambda _, given: self.taught.update({(block, "context"): given[0].detach()})
 
     def learn(self, block: str, part: str) -> Callable[..., Tensor | None]:
+        """A hook that records the student's error, and replaces its output where the mode says so."""
+
         def hook(_: nn.Module, __: tuple, out: Tensor) -> Tensor | None:
             if not self.student.training or (block, part) not in self.taught:
                 return None
@@ -121,6 +135,8 @@ class Interventions(AbstractContextManager):
         return hook
 
     def detach(self, part: str) -> Callable[..., tuple[Tensor] | None]:
+        """A hook that keeps gradients of a projection's own error from the layers before it."""
+
         def hook(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor] | None:
             live = self.mode == "map" and part == self.names.value
             return (given[0].detach(),) if self.intervening and not live else None
@@ -128,6 +144,8 @@ class Interventions(AbstractContextManager):
         return hook
 
     def replace_context(self, block: str) -> Callable[..., tuple[Tensor] | None]:
+        """A hook that gives the student's output projection what the teacher's was given."""
+
         def hook(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor] | None:
             if not self.intervening or self.mode != "context" or (block, "context") not in self.taught:
                 return None

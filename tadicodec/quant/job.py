@@ -7,7 +7,7 @@ from typing import Any
 
 from tadicodec.errors import InputError
 from tadicodec.quant.methods import Method, find_method
-from tadicodec.quant.recipe import QuantConfig, TuneConfig
+from tadicodec.quant.settings import QuantConfig, TuneConfig
 
 # Blocks at the wanted bits, every other matrix in 8, and what touches the codes themselves as it is.
 CODEC = {"layers": ["*_proj"], "other_bits": 8, "keep": ["vq_*"]}
@@ -26,7 +26,12 @@ class Job:
 
     @classmethod
     def from_sections(cls, sections: dict[str, dict[str, Any]], *, tabulate: bool = False) -> Job:
-        """From a recipe's sections; what they do not say is where the method starts from. Raises InputError."""
+        """A job from a recipe's sections; what they do not say is where the method starts from.
+
+        Raises:
+            InputError: a value out of range, a vocoder that would have to train, or a loss that does not go with the
+                method.
+        """
         given = sections.get("quantization", {})
         method = find_method(given.get("method", QuantConfig.method))
         wanted = {**CODEC, **method.quantization, **given}

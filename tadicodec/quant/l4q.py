@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,13 @@ from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import LEAST, no_clip
 from tadicodec.integers.straight import lsq_factor, scale_gradient, stored
 from tadicodec.quant.lowrank import LowRank
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """The numbers of one L4Q layer: frozen [o, i], left [o, r], right [r, i], scale and offset [o, G, 1]."""
+    """The tensors of one L4Q layer: frozen [o, i], left [o, r], right [r, i], scale and offset [o, G, 1]."""
 
     frozen: Tensor
     left: Tensor
@@ -35,32 +36,36 @@ class Adapted:
     grid: Grid
 
     def units(self) -> Tensor:
-        """w [o, G, g], before clamping."""
+        """The adapted weight in units of the scale, [o, G, g], before it is clamped."""
         groups = split(self.frozen + self.gain * (self.left @ self.right), self.grid)
         return (groups if self.offset is None else groups - self.offset) / self.scale
 
     def levels(self, units: Tensor) -> Tensor:
+        """Units [o, G, g] -> integers of the grid, as floats."""
         return units.clamp(self.grid.lowest, self.grid.highest).round()
 
     def weight(self, levels: Tensor) -> Tensor:
-        """[o, i]"""
+        """Integers [o, G, g] -> the weight [o, i] that they stand for."""
         groups = levels * self.scale
         return (groups if self.offset is None else groups + self.offset).flatten(-2)
 
 
 class L4QProduct(Function):
-    """x W_q', with the gradients of the paper's section 3 (the gate is a mask on each element)."""
+    """The product x W_q', with the gradients of the paper's section 3 (its gate is a mask on each element)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, constants: tuple[float, Grid], *tensors: Tensor | None) -> Tensor:
-        """tensors: frozen, left, right, scale and offset of `Adapted`; constants: its gain and grid."""
+    def forward(ctx: Any, x: Tensor, constants: tuple[float, Grid], *tensors: Any) -> Tensor:
+        """x [..., i] -> [..., o]. tensors: frozen, left, right, scale and offset of `Adapted`; constants: its gain and
+        grid."""
         ctx.save_for_backward(x, *tensors)
         ctx.constants = constants
-        layer = Adapted(*tensors, *constants)
+        frozen, left, right, scale, offset = tensors
+        layer = Adapted(frozen, left, right, scale, offset, *constants)
         return x @ layer.weight(layer.levels(layer.units())).T
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient [..., o] -> gradients of x and of the five tensors."""
         x, *tensors = ctx.saved_tensors
         layer = Adapted(*tensors, *ctx.constants)
         units = layer.units()
@@ -77,12 +82,16 @@ class L4QProduct(Function):
 
 
 class L4QLinear(TrainedLinear):
+    """A layer with adapters inside its quantizer; the adapters, the steps and, if asked, the offsets learn."""
+
+    frozen: Tensor
+
     def __init__(self, linear: nn.Linear, config: QuantConfig, generator: torch.Generator) -> None:
         super().__init__(linear, config)
         self.grid = weight_grid(config.bits, config.group)
         weight = linear.weight.detach().float()
         self.register_buffer("frozen", weight)
-        self.adapter = LowRank(tuple(weight.shape), config.rank, config.gain, generator)
+        self.adapter = LowRank((self.out_features, self.in_features), config.rank, config.gain, generator)
         scale = no_clip(split(weight, self.grid), self.grid)  # L4Q_init
         self.scale = nn.Parameter(scale.to(self.form.dtype).float())
         self.offset = nn.Parameter(torch.zeros_like(scale)) if config.learn_offset else None
@@ -95,6 +104,7 @@ class L4QLinear(TrainedLinear):
         return cls(linear, config, generator)
 
     def adapted(self) -> Adapted:
+        """The layer's tensors, with gradients of steps and offsets scaled as in LSQ."""
         scale, part = scale_gradient(self.scale, self.factor).clamp(min=LEAST), self.adapter
         scale = stored(scale, self.form.dtype)
         offset = None if self.offset is None else scale_gradient(self.offset, self.factor)

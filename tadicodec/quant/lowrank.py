@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 
 class LowRank(nn.Module):
-    """delta = alpha / rank * left @ right; left [o, r] starts at zero, right [r, i] Kaiming-uniform (as LoRA)."""
+    """A correction alpha / rank * left @ right; left [o, r] starts at zero, right [r, i] is Kaiming-uniform (as in
+    LoRA)."""
 
     def __init__(self, shape: tuple[int, int], rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
@@ -20,7 +21,7 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.right, a=math.sqrt(5), generator=generator)
 
     def delta(self) -> Tensor:
-        """[o, i]"""
+        """The correction itself, [o, i]."""
         return self.gain * (self.left @ self.right)
 
     @torch.no_grad()
@@ -31,14 +32,18 @@ class LowRank(nn.Module):
 
 
 def factor(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best approximation of a matrix [o, i] of this rank: [o, r] and [r, i], singular values split evenly."""
+    """The best approximation of a matrix [o, i] of this rank, as two factors [o, r] and [r, i] that share the singular
+    values evenly."""
     left, values, right = torch.linalg.svd(matrix.float(), full_matrices=False)
     root = values[:rank].sqrt()
     return left[:, :rank] * root, root[:, None] * right[:rank]
 
 
 def loftq(weight: Tensor, quantize: Callable[[Tensor], Tensor], rank: int, rounds: int = 3) -> tuple[Tensor, Tensor]:
-    """LoftQ (Li et al. 2023): alternate Q = quantize(W - C) and C = best rank-r part of W - Q -> C's two factors."""
+    """The two factors [o, r] and [r, i] of LoftQ (Li et al. 2023), with which a low-rank correction starts.
+
+    They alternate Q = quantize(W - C) and C = the best approximation of W - Q of this rank.
+    """
     left, right = weight.new_zeros(weight.shape[0], rank), weight.new_zeros(rank, weight.shape[1])
     for _ in range(rounds):
         left, right = factor(weight - quantize(weight - left @ right), rank)

@@ -19,11 +19,15 @@ from tadicodec.integers.packing import from_fixed_point, pack, storage_width, to
 from tadicodec.integers.ranges import least_error
 from tadicodec.integers.straight import round_through, stored
 from tadicodec.quant.lowrank import LowRank, loftq
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 
 class LRQATLinear(TrainedLinear):
+    """A layer whose frozen weight gets a low-rank correction before it is rounded; correction and scales learn."""
+
+    frozen: Tensor
+
     def __init__(self, linear: nn.Linear, config: QuantConfig, generator: torch.Generator) -> None:
         super().__init__(linear, config)
         self.grid = weight_grid(config.bits, config.group)
@@ -32,7 +36,7 @@ class LRQATLinear(TrainedLinear):
         groups = split(weight, self.grid)
         self.scale = nn.Parameter(least_error(groups, self.grid).to(self.form.dtype).float())
         units = (groups / self.scale.detach()).flatten(-2)
-        self.correction = LowRank(tuple(weight.shape), config.rank, config.gain, generator)
+        self.correction = LowRank((self.out_features, self.in_features), config.rank, config.gain, generator)
         if config.loftq:
             left, right = loftq(units, self.nearest, config.rank, config.loftq)
             self.correction.fill(left, right)
@@ -46,10 +50,12 @@ class LRQATLinear(TrainedLinear):
         return cls(linear, config, generator)
 
     def nearest(self, units: Tensor) -> Tensor:
+        """Numbers in units of the grid [o, i] -> the nearest integers of the grid."""
         return units.round().clamp(self.grid.lowest, self.grid.highest)
 
     def freeze(self, units: Tensor) -> Tensor:
-        """Grid units [o, i] -> float32, fixed point in a byte, or integers packed as on disk."""
+        """The weight in units of the grid [o, i] -> as it is kept: float32, fixed point in a byte, or packed
+        integers."""
         if self.store == "float":
             return units
         if self.store == "fixed":
@@ -57,7 +63,7 @@ class LRQATLinear(TrainedLinear):
         return pack(self.nearest(units) - self.grid.lowest, storage_width(self.grid.bits))
 
     def thaw(self) -> Tensor:
-        """What is frozen, in grid units [o, i] float32."""
+        """What is kept of the weight -> units of the grid [o, i] float32."""
         if self.store == "float":
             return self.frozen
         if self.store == "fixed":
@@ -66,7 +72,7 @@ class LRQATLinear(TrainedLinear):
         return values.float() + self.grid.lowest
 
     def levels(self) -> Tensor:
-        """The integers [o, i], differentiable straight through; training and merging both come here."""
+        """The integers [o, i] as floats, with straight-through gradients. Training and merging both come here."""
         return round_through(self.thaw() + self.correction.delta()).clamp(self.grid.lowest, self.grid.highest)
 
     def weight(self) -> Tensor:
@@ -81,6 +87,7 @@ class LRQATLinear(TrainedLinear):
         return checkpoint(self.product, x, use_reentrant=False, preserve_rng_state=False)
 
     def product(self, x: Tensor) -> Tensor:
+        """Inputs [..., i] -> outputs [..., o]."""
         return F.linear(self.prepare_input(x), self.weight(), self.bias)
 
     def weights(self) -> Iterator[nn.Parameter]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def recorded_outputs(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Outputs of these modules by name, the newest of each, while the context is open."""
+    """While the context is open, collect the newest output of each of these modules, by name."""
     found: dict[str, Tensor] = {}
     handles = [
         model.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: found.update({name: out}))
@@ -26,7 +26,10 @@ def recorded_outputs(model: nn.Module, names: Iterable[str]) -> Iterator[dict[st
 
 @contextmanager
 def replaced_outputs(model: nn.Module, values: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """These modules give these values; what they would have given is in the dictionary that is yielded."""
+    """While the context is open, these modules give these values instead of their own.
+
+    What they would have given is in the dictionary that is yielded.
+    """
     own: dict[str, Tensor] = {}
 
     def hook(name: str) -> Callable[[nn.Module, tuple, Tensor], Tensor]:
@@ -48,8 +51,11 @@ def replaced_outputs(model: nn.Module, values: dict[str, Tensor]) -> Iterator[di
 def collect_inputs(
     model: nn.Module, names: Iterable[str], run: Callable[[], object], generator: torch.Generator, rows: int = 128
 ) -> dict[str, Tensor]:
-    """Inputs of Linear layers while `run()` runs the network: `rows` positions of each, drawn evenly from all of its
-    calls (a decoder's diffusion times included) -> [rows, i]. Padding is not told from speech."""
+    """Some inputs [rows, i] of each of these Linear layers, by name, seen while `run()` runs the network.
+
+    They are drawn evenly from all calls of a layer (a decoder's diffusion times included). Padding is not told from
+    speech.
+    """
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
 
     def keep(name: str) -> Callable[[nn.Module, tuple], None]:
@@ -70,30 +76,33 @@ def collect_inputs(
 
 
 def relative_error(value: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the target's variance: layers of a pre-norm network differ a hundredfold in size."""
+    """Mean squared error over the variance of the target, because layers of a pre-norm network differ a hundredfold in
+    size."""
     target = target.detach()
     return (value - target).square().mean() / target.var(correction=0).clamp(min=1e-8)
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
-    """Bytes that autograd keeps for the backward pass, each storage once: `with SavedBytes() as saved: loss = ...`."""
+    """Counts the bytes that autograd keeps for the backward pass, each storage once: `with SavedBytes() as saved: loss
+    = ...`."""
 
     def __init__(self) -> None:
         self.storages: dict[int, int] = {}
         self.kept: list[Tensor] = []  # so that no address is used twice
         super().__init__(self.note, lambda tensor: tensor)
 
-    def __enter__(self) -> SavedBytes:
+    def __enter__(self) -> SavedBytes:  # type: ignore[override]  # torch's gives nothing back
         super().__enter__()
         return self
 
     def note(self, tensor: Tensor) -> Tensor:
+        """Called by autograd for each tensor that it keeps."""
         storage = tensor.untyped_storage()
         self.storages[storage.data_ptr()] = storage.nbytes()
         self.kept.append(tensor)
         return tensor
 
     def total(self, without: Iterable[Tensor] = ()) -> int:
-        """Of all but the storages of these tensors (parameters, which are there anyway)."""
+        """The bytes that were kept, without the storages of these tensors (parameters, say, which are there anyway)."""
         known = {tensor.untyped_storage().data_ptr() for tensor in without}
         return sum(size for place, size in self.storages.items() if place not in known)

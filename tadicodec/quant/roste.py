@@ -14,16 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
+from tadicodec.integers.activation import can_rotate, random_signs, rotate
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, min_max
-from tadicodec.integers.rotation import can_rotate, random_signs, rotate
 from tadicodec.integers.straight import through
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 
 class RoSTELinear(TrainedLinear):
+    """A layer whose input and weight are rotated before they are rounded, where that lowers the error; its weight
+    learns."""
+
+    signs: Tensor | None
+
     def __init__(self, linear: nn.Linear, config: QuantConfig, signs: Tensor | None) -> None:
         super().__init__(linear, config)
         self.grid = weight_grid(config.bits, config.group, signed=False)
@@ -34,7 +39,8 @@ class RoSTELinear(TrainedLinear):
     def make(
         cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
     ) -> RoSTELinear:
-        """Raises InputError where the choice needs inputs and there are none."""
+        """The layer with or without its rotation, whichever has the smaller error. Raises InputError where the choice
+        needs inputs and there are none."""
         signs = random_signs(linear.in_features, generator).to(linear.weight.device)
         if not can_rotate(linear.in_features) or config.rotation == "none":
             return cls(linear, config, None)
@@ -48,20 +54,23 @@ class RoSTELinear(TrainedLinear):
 
     @torch.no_grad()
     def error(self, inputs: Tensor) -> Tensor:
-        """Relative squared error of the rounded weight plus that of the rounded inputs [n, i] (eq. 12; relative, or the
-        larger of the two would decide alone)."""
+        """Relative squared error of the rounded weight plus that of the rounded inputs [n, i] (eq. 12).
+
+        Relative, because the larger of the two would decide alone otherwise.
+        """
         weight, x = self.turned(self.latent), self.turned(inputs)
         error = (self.weight() - weight).square().sum() / weight.square().sum().clamp(min=1e-12)
         return error + (self.form.activation(x) - x).square().sum() / x.square().sum().clamp(min=1e-12)
 
     def turned(self, values: Tensor) -> Tensor:
+        """Values [..., i] after the layer's rotation, if it has one."""
         return values if self.signs is None else rotate(values, self.signs)
 
     def prepare_input(self, x: Tensor) -> Tensor:
         return self.form.activation(self.turned(x), through_clipped=True)
 
     def weight(self) -> Tensor:
-        """Of the turned input."""
+        """The rounded weight [o, i], which belongs to the rotated input."""
         return through(self.turned(self.latent), self.integers().weight())
 
     @torch.no_grad()

@@ -1,4 +1,5 @@
-"""Weights of one to few bits as Teacher Intervention and TernaryBERT train them: ternary, or n bits under absmax."""
+"""Weights of one to few bits, as Teacher Intervention and TernaryBERT train them: ternary, or n bits under the largest
+value."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from tadicodec.integers.packed_linear import Integers
 from tadicodec.integers.ranges import ternary
 from tadicodec.integers.straight import through
 from tadicodec.quant.glm import nearest
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 LARGEST = 2.5  # weights beyond are clipped and get no gradient
 
 
 class TernaryLinear(TrainedLinear):
-    """2 bits: levels -1, 0, 1 and one magnitude for the whole weight (or for each group, if there are groups)."""
+    """A layer of levels -1, 0 and 1 with one magnitude for the whole weight, or for each group if there are groups; its
+    weight learns."""
 
     def __init__(self, linear: nn.Linear, config: QuantConfig) -> None:
         super().__init__(linear, config)

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
-from tadicodec.quant.recipe import QuantConfig, TuneConfig
+from tadicodec.quant.settings import QuantConfig, TuneConfig
 from tadicodec.quant.zeroth import Directions
 
 
 class TrainedLinear(nn.Module, ABC):
-    """Replaces a Linear layer between `prepare` and `convert`. A method says how its weight is made."""
+    """A Linear layer between `prepare` and `convert`: its weight is rounded in every forward pass while it is trained.
+
+    A method is a subclass that says how its weight is made.
+    """
 
     gradients = True  # False: it learns from losses alone, along `directions`
 
@@ -30,47 +33,50 @@ class TrainedLinear(nn.Module, ABC):
     def make(
         cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
     ) -> TrainedLinear:
-        """From a layer and, for methods that need them, some of its inputs [n, i]."""
+        """The layer that replaces a Linear layer. inputs: some of its inputs [n, i], for methods that need them."""
 
     @classmethod
     def trains(cls, name: str, config: QuantConfig) -> bool:
-        """Whether a layer of this name learns at all."""
+        """Whether the layer of this name learns at all; one that does not is packed at once."""
         return True
 
     @abstractmethod
     def weight(self) -> Tensor:
-        """The rounded weight [o, i], differentiable."""
+        """The rounded weight [o, i], with gradients."""
 
     @abstractmethod
     def integers(self) -> Integers:
-        """Its integers: `integers().weight()` is `weight()`."""
+        """The integers of the rounded weight: `integers().weight()` equals `weight()`."""
 
     def prepare_input(self, x: Tensor) -> Tensor:
+        """Inputs [..., i] -> rounded, if the format says so."""
         return self.form.activation(x)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Inputs [..., i] -> outputs [..., o]."""
         return F.linear(self.prepare_input(x), self.weight(), self.bias)
 
     def weights(self) -> Iterator[nn.Parameter]:
-        """Parameters that learn at `lr`."""
+        """Parameters that learn at the rate `lr`."""
         return iter(())
 
     def scales(self) -> Iterator[nn.Parameter]:
-        """Parameters that learn at `scale_lr`."""
+        """Parameters that learn at the rate `scale_lr`."""
         return iter(())
 
     def directions(self, tune: TuneConfig) -> list[Directions]:
-        """What is perturbed, how far and at which rate, where there are no gradients."""
+        """For layers without gradients: which parameters are perturbed, how far, and at which rate they move."""
         return []
 
     @torch.no_grad()
     def pack(self) -> PackedLinear:
-        """The layer that takes this one's place for good."""
+        """The layer of packed integers that takes this one's place for good."""
         return PackedLinear.of(self.integers(), self.bias, self.stored_format(), **self.input_tensors())
 
     def input_tensors(self) -> dict[str, Tensor | None]:
-        """What the packed layer needs to prepare its input: `signs`, `smooth`."""
+        """What the packed layer needs to prepare its input: `signs` of a rotation, `smooth` of a smoothing."""
         return {}
 
     def stored_format(self) -> Format:
+        """The format of the packed layer."""
         return self.form

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from tadicodec.errors import InputError
 from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.intervention import Interventions, mode_at
-from tadicodec.quant.recipe import TuneConfig
+from tadicodec.quant.settings import TuneConfig
 from tadicodec.quant.zeroth import ZerothOrder
 
 Objective = Callable[[], Tensor]  # the loss of one batch with its noise drawn once: twice the same, if nothing moved
@@ -27,7 +28,13 @@ def tune(
     interventions: Interventions | None = None,
     progress: bool = False,
 ) -> list[float]:
-    """Train the rounded layers of a prepared network; returns the loss of every step."""
+    """Train the rounded layers of a prepared network, in place. Returns the loss of every step.
+
+    objectives: gives one function for each step, which computes the loss of a batch.
+
+    Raises:
+        InputError: training diverged.
+    """
     from tqdm import trange
 
     zeroth = not all(layer.gradients for layer in each_trained(model))
@@ -50,12 +57,12 @@ def tune(
 
 
 class Backward:
-    """AdamW over the layers' parameters, from step `first` to before step `last`."""
+    """Trains with gradients: AdamW over the layers' parameters, from step `first` to before step `last`."""
 
     def __init__(self, model: nn.Module, config: TuneConfig, first: int, last: int) -> None:
         self.config, self.share = config, schedule(config, first, last)
         layers = each_trained(model)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for layer in layers for p in layer.weights()], "rate": config.lr},
             {
                 "params": [p for layer in layers for p in layer.scales()],
@@ -68,6 +75,7 @@ class Backward:
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay)
 
     def step(self, step: int, objective: Objective) -> float:
+        """One update by the gradient of one batch's loss; returns the loss."""
         loss = objective()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -79,7 +87,7 @@ class Backward:
 
 
 def schedule(config: TuneConfig, first: int, last: int) -> Callable[[int], float]:
-    """The share of the learning rate by step: a linear rise, then a linear fall to zero."""
+    """A function that gives the share of the learning rate at each step: a linear rise, then a linear fall to zero."""
 
     def share(step: int) -> float:
         length, done = last - first, step - first
@@ -91,11 +99,12 @@ def schedule(config: TuneConfig, first: int, last: int) -> Callable[[int], float
 
 
 class Forward:
-    """Losses only, along the directions that the layers name (ZeroQAT)."""
+    """Trains from losses alone, along the directions that the layers name (ZeroQAT)."""
 
     def __init__(self, model: nn.Module, config: TuneConfig, generator: torch.Generator) -> None:
         groups = [group for layer in each_trained(model) for group in layer.directions(config)]
         self.optimizer = ZerothOrder(groups, generator, config.directions)
 
     def step(self, step: int, objective: Objective) -> float:
+        """One update from evaluations of one batch's loss; returns their mean."""
         return self.optimizer.step(objective)

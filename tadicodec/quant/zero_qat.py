@@ -14,12 +14,12 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from tadicodec.integers.activation import smoothing_scale
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, least_error_share, min_max
-from tadicodec.integers.smoothing import smoothing_scale
 from tadicodec.integers.straight import fake_quantize, round_through, stored
-from tadicodec.quant.recipe import QuantConfig, TuneConfig
+from tadicodec.quant.settings import QuantConfig, TuneConfig
 from tadicodec.quant.trained import TrainedLinear
 from tadicodec.quant.zeroth import Directions
 
@@ -30,6 +30,9 @@ LIGHT = ("*q_proj", "*v_proj")
 
 
 class ZeroQATLinear(TrainedLinear):
+    """A layer that learns from losses alone: ranges, a smoothing of its inputs and, depending on the variant, its
+    weight."""
+
     gradients = False
 
     def __init__(self, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None) -> None:
@@ -37,8 +40,9 @@ class ZeroQATLinear(TrainedLinear):
         self.grid = weight_grid(config.bits, config.group, signed=False)
         self.variant = config.variant
         self.latent = nn.Parameter(linear.weight.detach().clone())
-        smoothed = config.activation.bits > 0 and inputs is not None
-        self.log_smooth = nn.Parameter(smoothing_scale(inputs, self.latent.detach()).log()) if smoothed else None
+        self.log_smooth: nn.Parameter | None = None
+        if config.activation.bits and inputs is not None:
+            self.log_smooth = nn.Parameter(smoothing_scale(inputs, self.latent.detach()).log())
         share = least_error_share(split(self.smoothed_weight().detach(), self.grid), self.grid).clamp(max=WIDEST)
         self.low = nn.Parameter(share.logit())
         self.high = nn.Parameter(share.logit())
@@ -51,21 +55,23 @@ class ZeroQATLinear(TrainedLinear):
 
     @classmethod
     def trains(cls, name: str, config: QuantConfig) -> bool:
-        """The light variant packs all but queries and values beforehand."""
+        """The light variant trains queries and values only."""
         return config.variant != "light" or any(fnmatchcase(name, pattern) for pattern in LIGHT)
 
     @property
     def smooth(self) -> Tensor | None:
+        """The factors [i] by which inputs are divided, or None."""
         return None if self.log_smooth is None else self.log_smooth.exp()
 
     def smoothed_weight(self) -> Tensor:
+        """The weight [o, i] multiplied by the factors by which inputs are divided."""
         return self.latent if self.smooth is None else self.latent * self.smooth
 
     def prepare_input(self, x: Tensor) -> Tensor:
         return self.form.activation(x if self.smooth is None else x / self.smooth)
 
     def range(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Groups [o, G, g] of the smoothed weight, their scale and zero [o, G, 1]."""
+        """Groups [o, G, g] of the smoothed weight, and their scale and zero [o, G, 1] each."""
         groups = split(self.smoothed_weight(), self.grid)
         low, high = ends(groups)
         low, high = low.clamp(max=0) * self.low.sigmoid(), high.clamp(min=0) * self.high.sigmoid()
@@ -73,7 +79,7 @@ class ZeroQATLinear(TrainedLinear):
         return groups, scale, round_through(-low / scale)
 
     def weight(self) -> Tensor:
-        """Of the smoothed input."""
+        """The rounded weight [o, i], which belongs to the smoothed input."""
         groups, scale, zero = self.range()
         return fake_quantize(groups.flatten(-2), scale, zero, self.grid)
 
@@ -101,8 +107,11 @@ class ZeroQATLinear(TrainedLinear):
 
     @torch.no_grad()
     def directions(self, tune: TuneConfig) -> list[Directions]:
-        """Perturbations of this layer. A weight moves so far that the wanted share of its roundings changes: below one
-        in a hundred the loss stands still, above a third it is another network's. Rates are in the same units."""
+        """How this layer is perturbed.
+
+        A weight moves so far that the wanted share of its integers changes: below one in a hundred the loss stands
+        still, above a third it is another network's. Rates are in the same units.
+        """
         found = []
         if weights := tuple(self.weights()):
             epsilon = self.epsilon(tune.flips)
@@ -113,8 +122,10 @@ class ZeroQATLinear(TrainedLinear):
 
     @torch.no_grad()
     def epsilon(self, flips: float) -> float:
-        """The perturbation of the weights that changes this share of the integers. It is measured: where a row's ends
-        move, its zero point can, and with it the whole row."""
+        """The size of a perturbation of the weight that changes this share of the integers.
+
+        It is measured, because where the ends of a row move its zero point can move, and with it the whole row.
+        """
         start, before = self.latent.clone(), self.integers().levels
         noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(0)).to(start)
         epsilon = flips * float(self.range()[1].mean()) / MEAN_SIZE
@@ -126,5 +137,5 @@ class ZeroQATLinear(TrainedLinear):
 
     @torch.no_grad()
     def flipped(self, before: Tensor) -> float:
-        """Share of the integers [o, i] that differ from `before`."""
+        """The share of the integers that differ from `before` [o, i]."""
         return float((self.integers().levels != before).float().mean())

@@ -1,4 +1,4 @@
-"""Gradients without backward passes: simultaneous perturbation with seeds in place of stored noise (MeZO)."""
+"""Gradients without backward passes: simultaneous perturbation, with seeds in place of stored noise (MeZO)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Objective = Callable[[], float | Tensor]
 
 @dataclass(frozen=True)
 class Directions:
-    """Parameters that move together: their perturbation is epsilon * N(0, 1), their step is `rate` * the estimate."""
+    """Parameters that are perturbed together by epsilon * N(0, 1), and move by `rate` times the estimated gradient."""
 
     parameters: tuple[Tensor, ...]
     epsilon: float
@@ -23,8 +23,8 @@ class Directions:
 class ZerothOrder:
     """theta <- theta - rate * mean over directions of [L(theta + eps u) - L(theta - eps u)] / (2 eps) * u.
 
-    The objective must use the same batch and the same noise in both evaluations (common random numbers), and may be
-    any number: a metric, something with rounding inside, a program.
+    The objective must use the same batch and the same noise in both evaluations (common random numbers). It may be any
+    number: a metric, something with rounding inside, a program.
     """
 
     def __init__(self, groups: Sequence[Directions], generator: torch.Generator, directions: int = 1) -> None:
@@ -33,8 +33,10 @@ class ZerothOrder:
 
     @torch.no_grad()
     def step(self, objective: Objective) -> float:
-        """One update; returns the mean of the losses seen. Parameters come back from the perturbation to about one
-        unit in the last place."""
+        """One update; returns the mean of the losses that were seen.
+
+        After it, a perturbation is undone to about one unit in the last place.
+        """
         seeds = torch.randint(2**62, (self.directions,), generator=self.generator).tolist()
         differences, losses = [], []
         for seed in seeds:
@@ -52,11 +54,12 @@ class ZerothOrder:
         return sum(losses) / len(losses)
 
     def move(self, seed: int, times: float) -> None:
+        """Add so many times the perturbation of this seed to all parameters."""
         for parameter, noise, group in self.noise(seed):
             parameter.add_(noise, alpha=times * group.epsilon)
 
     def noise(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Directions]]:
-        """Every parameter with its noise, drawn again from the seed, one at a time."""
+        """Every parameter with its noise, which is drawn again from the seed, one parameter at a time."""
         source = torch.Generator().manual_seed(seed)  # on the CPU, so that devices agree
         for group in self.groups:
             for parameter in group.parameters:

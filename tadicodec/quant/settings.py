@@ -19,7 +19,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class QuantConfig:
-    """The one description that `prepare` and `convert` follow. Names are the network's, * matches anything."""
+    """What becomes integers, and how: the one description that `prepare` and `convert` follow.
+
+    Names of layers are the network's; * matches anything.
+
+    Raises:
+        InputError: a value out of range, or two that exclude each other.
+    """
 
     method: str = "glm"
     bits: int = 8
@@ -53,7 +59,8 @@ class QuantConfig:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> QuantConfig:
-        """Raises InputError for keys that do not exist and values of the wrong kind."""
+        """Read a recipe's section `quantization`. Raises InputError for keys that do not exist and values of the wrong
+        kind."""
         known = exact(cls, document, "quantization")
         activation = exact(Activation, known.pop("activation", {}), "quantization.activation")
         plain = build(cls, known)
@@ -63,23 +70,26 @@ class QuantConfig:
 
     @property
     def format(self) -> Format:
+        """How the method's layers are stored."""
         return Format(self.bits, self.group, self.scale, activation=self.activation)
 
     @property
     def gain(self) -> float:
+        """The numerator of a correction's gain: alpha, or the rank where alpha is 0."""
         return self.alpha or float(self.rank)
 
     def takes(self, name: str) -> bool:
+        """Whether the method takes the layer of this name."""
         return matches(name, self.layers) and not matches(name, self.keep)
 
     def rounds(self, name: str) -> bool:
-        """Whether a layer is one of the others."""
+        """Whether the layer of this name is rounded to nearest, because the method does not take it."""
         return bool(self.other_bits) and not self.takes(name) and not matches(name, self.keep)
 
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """The training of a method that trains."""
+    """How a method that trains is trained."""
 
     steps: int = 1000
     seed: int = 0
@@ -110,11 +120,13 @@ class TuneConfig:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> TuneConfig:
+        """Read a recipe's section `tuning`. Raises InputError for keys that do not exist and values of the wrong
+        kind."""
         return build(cls, exact(cls, document, "tuning"))
 
 
 def exact(kind: type[T], document: dict[str, Any], section: str) -> dict[str, Any]:
-    """A section with lists as tuples. Raises InputError for a key that `kind` does not have."""
+    """A section of a recipe with its lists as tuples. Raises InputError for a key that `kind` does not have."""
     if not isinstance(document, dict):
         raise InputError(f"{section}: keys and values belong here, not {document!r}")
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
@@ -125,20 +137,22 @@ def exact(kind: type[T], document: dict[str, Any], section: str) -> dict[str, An
 
 
 def names(values: list[Any], key: str) -> tuple[str, ...]:
+    """A list of layer names as a tuple. Raises InputError for anything else."""
     if not all(isinstance(value, str) for value in values):
         raise InputError(f"quantization: {key} is a list of layer names, not {values!r}")
     return tuple(values)
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a name fits one of the patterns, in which * matches anything."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def read_quant_recipe(path: Path | str) -> dict[str, dict[str, Any]]:
-    """The sections `quantization`, `vocoder` and `tuning` of a YAML file, each optional.
+    """The sections `quantization`, `vocoder` and `tuning` of a YAML file; those it lacks are empty.
 
     Raises:
-        InputError: not such a file.
+        InputError: the file cannot be read, or is no such recipe.
     """
     document = read_yaml(Path(path))
     sections = ("quantization", "vocoder", "tuning")
