@@ -246,7 +246,7 @@ def save_model(
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
             (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
         (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if tokenizer is not None:
+        if tokenizer is not None and tokenizer.is_dir():
             weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
             shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
 
