@@ -22,8 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tadicodec import arguments
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError, reason
+from tadicodec.extras import need
 from tadicodec.integers.layout import restore
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
@@ -33,8 +35,10 @@ from tadicodec.outputs import writing
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
 FLOATING = ("F64", "F32", "F16", "BF16")  # types of safetensors that weights may be stored in
-MODEL_FILES = ("config.json", "model.safetensors", "vocoder", "text_tokenizer", "README.md", "__pycache__")
-HUB_FILES = ("config.json", "*.safetensors", "vocoder/*", "text_tokenizer/*")
+PREPROCESSOR = "preprocessor_config.json"  # by which transformers knows how to make a batch of recordings
+MODEL_FILES = ("config.json", PREPROCESSOR, "model.safetensors", "vocoder", "text_tokenizer", "README.md")
+MODEL_FILES += ("__pycache__",)
+HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_tokenizer/*")
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
@@ -46,7 +50,7 @@ def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FI
     """
     if name is None:
         return Path(str(files("tadicodec"))) / "assets"
-    folder = Path(name)
+    folder = arguments.path("a model", name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: no config.json in this folder, so it is not a model")
@@ -58,6 +62,7 @@ def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FI
 
 def fetch(name: str, hub_files: Sequence[str]) -> Path:
     """Download (or find in the cache) a published model by its id; only called when the user named one."""
+    need("huggingface_hub", f"fetching {name}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -245,7 +250,11 @@ def save_model(
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, draft / name)
             (draft / name).chmod(0o644)  # safetensors writes files that only their owner can read
-        (draft / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+        documents = {"config.json": config.to_dict()}
+        if isinstance(config, CodecConfig):
+            documents[PREPROCESSOR] = config.preprocessor()
+        for name, document in documents.items():
+            (draft / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         if tokenizer is not None and tokenizer.is_dir():
             weights_beside = shutil.ignore_patterns("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
             shutil.copytree(tokenizer, draft / "text_tokenizer", ignore=weights_beside)
@@ -285,4 +294,11 @@ def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str,
     """Floating tensors in another precision (half for a smaller download); None leaves them as they are."""
     if dtype is None:
         return tensors
+    check_dtype(dtype)
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Raises InputError for what is no precision."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, not {arguments.described(dtype)}")

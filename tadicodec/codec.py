@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import checkpoint
+from tadicodec import arguments, checkpoint
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
@@ -32,8 +32,8 @@ from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
-from tadicodec.pipeline.waves import Wave, each, items_of, pad, to_samples
-from tadicodec.speech import Prompt, Speech
+from tadicodec.pipeline.waves import Wave, each, floats, generators_of, items_of, pad, to_samples
+from tadicodec.speech import Codes, Prompt, Speech, counted, to_speech
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 
 ENCODER = ("encoder.", "vq_in_linear.")  # the tensors that decide the codes
@@ -91,14 +91,16 @@ class Codec:
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
         """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
+        checkpoint.check_dtype(dtype)
         try:
             target = torch.device(device)
             if target.type == "meta":
                 raise RuntimeError("it computes nothing")
             for module in (self.model, self.vocoder, self.spectrogram):
                 module.to(target)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        except (RuntimeError, AssertionError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device {arguments.described(device)} cannot be used: {reason}") from error
         fuse(self.model, torch.float32)
         if dtype != torch.float32:
             fuse(self.model.decoder, dtype)
@@ -124,7 +126,9 @@ class Codec:
         tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
-        checkpoint.save_model(Path(folder), self.config, weights, tokenizer=tokenizer, overwrite=overwrite)
+        checkpoint.save_model(
+            arguments.path("a model folder", folder), self.config, weights, tokenizer=tokenizer, overwrite=overwrite
+        )
 
     @torch.inference_mode()
     def encode(self, wave: Wave | Sequence[Wave], sample_rate: int, text: Text = None) -> Speech:
@@ -138,10 +142,7 @@ class Codec:
             InputError: no samples, samples that are not finite, not one text a wave, a text too long for the model.
         """
         waves = [to_samples(item, sample_rate, self.sample_rate) for item in items_of(wave)]
-        texts = (text,) * len(waves) if text is None or isinstance(text, str) else tuple(text)
-        if len(texts) != len(waves):
-            raise InputError(f"{len(waves)} waves but {len(texts)} texts; give one text for each")
-        return self.encoder.encode(waves, texts)
+        return self.encoder.encode(waves, arguments.texts(text, len(waves)))
 
     @property
     def transcribes(self) -> bool:
@@ -166,7 +167,7 @@ class Codec:
         Raises:
             InputError: as `encode`.
         """
-        return self.encoder.encode_blocks(blocks, text)
+        return self.encoder.encode_blocks(blocks, *arguments.texts(text, 1))
 
     @torch.inference_mode()
     def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
@@ -177,41 +178,49 @@ class Codec:
         Raises:
             InputError: shorter than one token, or longer than a piece.
         """
-        return self.encoder.prompt(to_samples(wave, sample_rate, self.sample_rate), text)
+        return self.encoder.prompt(to_samples(wave, sample_rate, self.sample_rate), *arguments.texts(text, 1))
 
     @torch.inference_mode()
     def decode(
         self,
-        speech: Speech,
+        speech: Speech | Codes,
         prompt: Prompts = None,
         steps: int | None = None,
         guidance: float | None = None,
         generator: Generators = None,
+        *,
+        text: Text = None,
+        lengths: Tensor | np.ndarray | Sequence[int] | None = None,
     ) -> Tensor:
         """Codes (and text, and a speaker prompt) to waves [B, N] float32 on the CPU, zeros behind each item's samples.
 
-        prompt: one for all items or one an item. steps, guidance: None takes the model's own. generator: one (its
-        numbers are drawn item by item, so a batch gets what single items get in turn), one an item, or None for seed 0.
+        speech: what `encode` gives, or codes alone, as a language model makes them: integers [T] or [B, T], or a list
+        of [T_i]; then text is what they say, and lengths [B] how many codes of each row count. prompt: one for all
+        items or one an item. steps, guidance: None takes the model's own. generator: one (its numbers are drawn item by
+        item, so a batch gets what single items get in turn), one an item, or None for seed 0.
 
         Raises:
-            InputError: codes outside the codebook, a text too long for the model, steps below 1.
+            InputError: codes outside the codebook or no integers, a text too long for the model, steps below 1.
         """
+        speech = to_speech(speech, text, lengths)
         prompts = each(prompt, len(speech))
         self.limits.check(speech, prompts)
-        generators = each(torch.Generator().manual_seed(0) if generator is None else generator, len(speech))
+        generators = generators_of(generator, len(speech))
         return pad(render_all(self.renderer, speech, prompts, self.limits.solver(steps, guidance), generators))
 
     def stream(
         self,
-        speech: Speech,
+        speech: Speech | Codes,
         prompt: Prompt | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         generator: torch.Generator | None = None,
         *,
         seconds: float = STREAM_SECONDS,
+        text: str | None = None,
     ) -> Iterator[Tensor]:
-        """One utterance as waves [n], each as soon as `seconds` of codes are there to make it from.
+        """One utterance (or codes [T] alone, and the text they say) as waves [n], each as soon as `seconds` of codes
+        are there to make it from.
 
         With 1.44 s, a listener who starts when the first wave comes never waits, as long as decoding is faster than
         speech. Longer windows sound better and cost less; from the model's own piece length on, the waves together are
@@ -220,6 +229,7 @@ class Codec:
         Raises:
             InputError: as `decode`, or more than one utterance.
         """
+        speech = to_speech(speech, text)
         if len(speech) != 1:
             raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
         self.limits.check(speech, [prompt])
@@ -229,13 +239,20 @@ class Codec:
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU."""
-        return vocode(self.vocoder, self.config, mel, lengths)
+        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU.
+
+        Raises:
+            InputError: numbers of another shape, or lengths that are not 1 to F.
+        """
+        mel = floats("a mel", mel, (3,))
+        if mel.shape[2] != self.config.mel.num_mels:
+            raise InputError(f"a mel of shape {list(mel.shape)}: its last axis has {self.config.mel.num_mels} bins")
+        return vocode(self.vocoder, self.config, mel, None if lengths is None else counted(lengths, mel, "frames"))
 
     @torch.inference_mode()
     def mel(self, wave: Wave) -> Tensor:
         """24 kHz wave [N] or [B, N] of one length -> normalised log-mel [B, F, 128], padded to whole tokens."""
-        return self.encoder.mel(torch.as_tensor(wave, dtype=torch.float32)).cpu()
+        return self.encoder.mel(floats("a wave", wave, (1, 2))).cpu()
 
     def reconstruct(
         self,

@@ -17,6 +17,7 @@ from tadicodec.errors import InputError
 
 T = TypeVar("T")
 
+MODEL_TYPE = "tadicodec"  # in config.json, by which transformers knows a codec once tadicodec.hf is imported
 SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files count in
 CODE_BITS = 14  # a code takes in .tdc files, and in models that do not say otherwise
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
@@ -280,12 +281,24 @@ class CodecConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "model_type": MODEL_TYPE,
             "name": self.name,
             "text_tokenizer": self.text_tokenizer,
             "inference": self.inference.to_dict(),
             "preprocess": asdict(self.mel),
             "model": {"tadicodec": asdict(self.autoencoder), "vocos": asdict(self.vocoder)},
             **({"quantization": self.quantization} if self.quantization else {}),
+        }
+
+    def preprocessor(self) -> dict[str, Any]:
+        """preprocessor_config.json, from which transformers makes the feature extractor of `tadicodec.hf`."""
+        return {
+            "feature_extractor_type": "TadicodecFeatureExtractor",
+            "feature_size": 1,
+            "sampling_rate": self.mel.sample_rate,
+            "padding_value": 0.0,
+            "padding_side": "right",
+            "return_attention_mask": True,
         }
 
 

@@ -16,6 +16,13 @@ class InputError(ValueError):
         super().__init__(shown(message))
 
 
+class InputWarning(UserWarning):
+    """What was given is used, but not all of it could be; one line, as `InputError`, which the command line prints."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
+
+
 def shown(text: str) -> str:
     """The text with everything escaped that is no visible character: it can neither break the line nor steer a
     terminal, and two different names stay different."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from tadicodec import arguments
 from tadicodec.errors import InputError, reason
 
 PROBE = 1 << 16  # bytes
@@ -23,7 +24,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
     Raises:
         InputError: it is a folder, it exists and `overwrite` is off, or its folder cannot be written.
     """
-    path = Path(path)
+    path = arguments.path("an output", path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file to write")
     if path.exists() and not path.is_file():
@@ -116,28 +117,40 @@ def cause_of_failure(folder: Path) -> str:
 
 @contextmanager
 def only_writer(folder: str | Path, name: str = "run") -> Iterator[None]:
-    """Nobody else may write this folder within the block; the end of the process, however it ends, ends it.
+    """Nobody else may write this folder within the block; the end of the process, however it ends, ends it, too.
 
-    The lock is a hidden file that stays in the folder and holds nothing.
+    The lock is a hidden file of the folder, which is removed again; one that a killed process left holds nobody up.
 
     Raises:
         InputError: another process is at it, or the folder cannot be written.
     """
-    folder = Path(folder)
+    path = Path(folder) / f".{name}.lock"
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f".{name}.lock")
-    try:
-        with writing(folder):
-            lock.acquire(timeout=0)
-    except Timeout as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = taken(path)
+    if lock is None:
         raise InputError(
             f"{folder}: another process is writing there now; wait for it, stop it, or choose another folder"
-        ) from error
+        )
     try:
         yield
     finally:
-        lock.release()
+        path.unlink(missing_ok=True)
+        lock.close()
+
+
+def taken(path: Path) -> BinaryIO | None:
+    """The open file of a lock that is now this process's, None where it is another's."""
+    while True:
+        file = open(path, "ab")  # noqa: SIM115 - it stays open as long as the lock is held
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file  # else its last owner removed it meanwhile: once more
+        except BlockingIOError:
+            file.close()
+            return None
+        file.close()
 
 
 def send(stream: BinaryIO, data: bytes) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.errors import InputError, reason
+from tadicodec.extras import need
 
 CODE_KEYS = ("auto_map", "custom_generate")  # of a configuration: which Python files make the classes
 OWN_CODE = "custom_generate/generate.py"  # runs instead of a model's `generate`
@@ -28,6 +29,7 @@ def load_pretrained(kind: str, name: str | os.PathLike, **options: Any) -> Any:
         InputError: the folder asks for its own code to be run, or holds nothing that transformers can load.
     """
     refuse_code(Path(name))
+    need("transformers", f"loading {name}")
     import transformers
 
     local = {"local_files_only": True} if Path(name).is_dir() else {}

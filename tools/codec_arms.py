@@ -28,7 +28,9 @@ from tadicodec.codec import Codec
 from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
 from tadicodec.data.collate import Collator
 from tadicodec.data.features import Features
-from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask
+from tadicodec.train.codec_network import CodecNetwork
+from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.codec_task import CodecTask
 from tadicodec.train.known_codes import KnownCodes
 
 FRAMES = 1600  # padded mel frames a step

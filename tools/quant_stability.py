@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from tadicodec.data.features import Features
 from tadicodec.tts.autoregressive import ArConfig, build_lm
-from tadicodec.tts.stable import DeepNorm, shrink_gradient
-from tadicodec.tts.stable_lm import post_norm_forward
+from tadicodec.tts.stable import DeepNorm, post_norm_forward, shrink_gradient
 
 SHAPE = {
     "model_type": "llama",

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +14,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from tadicodec.audio.files import WRITABLE, Source, check_extension, name_of, open_audio, read_blocks
-from tadicodec.errors import InputError
-from tadicodec.outputs import check_output, send, temporary
+from tadicodec.audio.files import WRITABLE, check_extension
+from tadicodec.audio.recording import Source, open_recording
+from tadicodec.errors import InputError, reason
+from tadicodec.outputs import cause_of_failure, check_output, send, temporary
 
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 LARGEST = (1 << 32) - WAV_HEADER.size  # bytes a WAV header can announce
@@ -25,19 +27,13 @@ def read_wave_blocks(source: Source, sample_rate: int) -> Iterator[np.ndarray]:
     """Blocks [n] float32 at `sample_rate`, the mean of the channels; together what `resample(read_audio(...))` gives.
 
     Raises:
-        InputError: as `files.read_audio`.
+        InputError: as `files.read_audio`, whose warnings come with the last block.
     """
-    name, found = name_of(source), 0
-    with open_audio(source) as file:
-        convert = Resampler(file.samplerate, sample_rate)
-        for block in read_blocks(file, name):
-            mono = block.mean(axis=1, dtype=np.float32)
-            if not np.isfinite(mono).all():
-                raise InputError(f"{name} holds NaN or infinite samples; export it again as 16-bit PCM")
-            found += len(mono)
-            yield convert(mono)
-    if not found:
-        raise InputError(f"{name} holds no samples; record or export it again")
+    with open_recording(source) as recording:
+        convert = Resampler(recording.sample_rate, sample_rate)
+        for block in recording.mono():
+            yield convert(block)
+        recording.warn()
     yield convert.finish()
 
 
@@ -82,7 +78,10 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = temporary(target.parent) if regular else target
         try:
-            with soundfile.SoundFile(partial, "w", sample_rate, channels=1, subtype=subtype, format=form) as file:
+            with (
+                failing_for_a_reason(path, partial),
+                soundfile.SoundFile(partial, "w", sample_rate, channels=1, subtype=subtype, format=form) as file,
+            ):
                 count = sum(put(file, block) for block in blocks)
             if regular:
                 os.replace(partial, target)
@@ -90,13 +89,21 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
             if regular:
                 partial.unlink(missing_ok=True)
             raise
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"cannot write {path}: {error.error_string}") from error
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
     return count
+
+
+@contextmanager
+def failing_for_a_reason(path: str | Path, partial: Path) -> Iterator[None]:
+    """libsndfile calls a full disk a "System error."; what the system says of the same folder is the cause."""
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        cause = cause_of_failure(partial.parent) or reason(error)
+        raise InputError(f"cannot write {path}: {cause}") from error
 
 
 def put(file: soundfile.SoundFile, block: np.ndarray) -> int:

@@ -79,6 +79,11 @@ def report(message: str) -> None:
     notice(f"error: {message}")
 
 
+def warn(message: str) -> None:
+    """The same for what could be used, but not all of it."""
+    notice(f"warning: {message}")
+
+
 def notice(message: str) -> None:
     """One line on stderr."""
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.input == PIPE == args.output:
         tally.receipts.append(decoder.relay(work.jobs[0]))
     else:
-        run_work(work, decoder, args.batch_size, tally)
+        run_work(work, decoder, args.batch_size, tally, args.strict)
     return tally.close(args.json, work.piped)
 
 

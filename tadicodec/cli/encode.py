@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
@@ -11,9 +12,11 @@ from tadicodec.cli.closing import Receipt, Tally
 from tadicodec.cli.coding import encode_jobs
 from tadicodec.cli.jobs import run_work
 from tadicodec.cli.loading import Voice, load_codec, make_prompt, read_voice
-from tadicodec.cli.paths import Job, pair
+from tadicodec.cli.paths import Job, Work, pair
 from tadicodec.cli.pipes import binary_output
 from tadicodec.cli.words import Words
+from tadicodec.errors import InputError
+from tadicodec.outputs import check_output
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -25,20 +28,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
     options.add_words(parser)
     options.add_prompt(parser)
+    parser.add_argument(
+        "--words", choices=("json", "srt", "TextGrid"), help="also write when each word is said, into a file beside OUT"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from tadicodec.audio.files import READABLE
 
     work = pair(args.input, args.output, READABLE, [".tdc"], args.overwrite)
+    check_captions(work, args)
     words = Words(args, work.folder)
     voice = read_voice(args)
     codec = load_codec(args)
     words.load(codec)
     tally = Tally("encoded")
-    worker = Encoder(codec, words, kept_or_made(codec, voice), args.overwrite)
-    run_work(work, worker, args.batch_size, tally)
+    worker = Encoder(codec, words, kept_or_made(codec, voice), args)
+    run_work(work, worker, args.batch_size, tally, args.strict)
     return tally.close(args.json, work.piped)
+
+
+def check_captions(work: Work, args: argparse.Namespace) -> None:
+    """Raises InputError unless the files of --words can be written."""
+    if args.words is None:
+        return
+    if work.piped:
+        raise InputError("--words writes a file beside OUT, and OUT is standard output here; give it a name")
+    for job in work.jobs:
+        check_output(captions_of(job, args.words), args.overwrite)
+
+
+def captions_of(job: Job, form: str) -> Path:
+    return job.target.with_suffix(f".{form}")
 
 
 def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | None:
@@ -52,8 +73,9 @@ def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | N
 class Encoder:
     """Turns the audio of a job into the bytes of a token file."""
 
-    def __init__(self, codec: Codec, words: Words, prompt: Prompt | str | None, overwrite: bool) -> None:
-        self.codec, self.words, self.prompt, self.overwrite = codec, words, prompt, overwrite
+    def __init__(self, codec: Codec, words: Words, prompt: Prompt | str | None, args: argparse.Namespace) -> None:
+        self.codec, self.words, self.prompt = codec, words, prompt
+        self.overwrite, self.captions = args.overwrite, args.words
 
     def measure(self, job: Job) -> float:
         return seconds_of(job)
@@ -64,9 +86,14 @@ class Encoder:
 
     def write(self, job: Job, result: Speech) -> Receipt:
         from tadicodec.outputs import send, write_bytes
+        from tadicodec.pipeline.word_times import word_times
         from tadicodec.tdc.container import to_bytes
+        from tadicodec.text.captions import FORMATS
 
         data = to_bytes(result, self.prompt)
+        if self.captions is not None:
+            text = FORMATS[self.captions](word_times(self.codec.renderer, result), float(result.seconds[0]))
+            write_bytes(captions_of(job, self.captions), text.encode(), self.overwrite)
         if job.target is None:
             send(binary_output(), data)
         else:

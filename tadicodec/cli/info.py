@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tadicodec.cli import options
 from tadicodec.cli.closing import say
 from tadicodec.errors import InputError
 
@@ -19,10 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a .tdc file, an audio file, a model folder or a Hugging Face id (default: the bundled model)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--words", action="store_true", help="of a token or audio file: when each word is said")
+    parser.add_argument("--plot", metavar="PNG", help="of a token or audio file: draw sound, words, mel and codes")
+    parser.add_argument("--overwrite", action="store_true", help="replace the picture if it exists")
+    options.add_model(parser)
+    options.add_text(parser, "the text in the token file, IN.txt beside the audio, or what the model hears")
 
 
 def run(args: argparse.Namespace) -> int:
-    document = describe(args.target)
+    document = describe(args)
     if args.json:
         say(json.dumps(document))
     else:
@@ -30,8 +37,36 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(target: str | None) -> dict[str, Any]:
+def describe(args: argparse.Namespace) -> dict[str, Any]:
     """Facts by name. Raises InputError."""
+    facts = facts_of(args.target)
+    if not (args.words or args.plot):
+        return facts
+    if facts["kind"] == "model":
+        raise InputError("--words and --plot are for a token file or an audio file")
+    return facts | look_into(args)
+
+
+def look_into(args: argparse.Namespace) -> dict[str, Any]:
+    """What only the model can tell of a file. Raises InputError."""
+    from tadicodec.cli.looking import look
+    from tadicodec.outputs import check_output, write_bytes
+
+    if args.plot:
+        if Path(args.plot).suffix.lower() != ".png":
+            raise InputError(f"{args.plot}: the picture's name must end in .png")
+        check_output(args.plot, args.overwrite)
+    found = look(args)
+    if args.plot:
+        from tadicodec.plots import draw_utterance, png
+
+        write_bytes(args.plot, png(draw_utterance(found, Path(args.target).name)), args.overwrite)
+    facts = {"words": [asdict(word) for word in found.words]} if args.words else {}
+    return facts | ({"plot": args.plot} if args.plot else {})
+
+
+def facts_of(target: str | None) -> dict[str, Any]:
+    """What the file alone says."""
     from tadicodec.audio.files import READABLE
     from tadicodec.tdc.container import MAGIC
 
@@ -97,7 +132,7 @@ def describe_audio(path: Path) -> dict[str, Any]:
         "channels": info.channels,
         "samples": info.samples,
         "seconds": round(info.seconds, 4),
-    }
+    } | ({"notes": list(info.notes)} if info.notes else {})
 
 
 def shown(value: Any) -> str:

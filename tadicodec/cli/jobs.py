@@ -9,6 +9,8 @@ from tadicodec.cli.closing import Receipt, Tally, report
 from tadicodec.cli.paths import Job, Work
 from tadicodec.errors import InputError
 
+FAULTS = (InputError, OSError)  # of one file: a broken link, a vanished disk
+
 
 class Worker(Protocol):
     """What a command does with its jobs; each method raises InputError for a bad file."""
@@ -23,8 +25,16 @@ class Worker(Protocol):
         """Write one result."""
 
 
-def run_work(work: Work, worker: Worker, batch_size: int, tally: Tally) -> None:
-    """Do everything; in a folder, bad files are reported and counted, a single file's mistake is raised."""
+def run_work(work: Work, worker: Worker, batch_size: int, tally: Tally, strict: bool = False) -> None:
+    """Do everything; in a folder, bad files are reported and counted, unless `strict`, which raises the first of them,
+    as a single file's mistake is raised."""
+    if strict and work.folder:
+        jobs = sorted(work.jobs, key=worker.measure)
+        for start in range(0, len(jobs), batch_size):
+            batch = jobs[start : start + batch_size]
+            for job, result in zip(batch, worker.process(batch), strict=True):
+                tally.receipts.append(worker.write(job, result))
+        return
     if not work.folder:
         for job in work.jobs:
             tally.receipts.append(worker.write(job, worker.process([job])[0]))
@@ -47,7 +57,7 @@ def measure_all(jobs: list[Job], worker: Worker, tally: Tally) -> list[Job]:
     for job in jobs:
         try:
             lengths[job] = worker.measure(job)
-        except InputError as error:
+        except FAULTS as error:
             fail(job, error, tally)
     return sorted(lengths, key=lengths.__getitem__)
 
@@ -56,7 +66,7 @@ def process_batch(jobs: list[Job], worker: Worker, tally: Tally) -> list[tuple[J
     """Results of a batch; when one of its files is bad, the others are done one by one."""
     try:
         return list(zip(jobs, worker.process(jobs), strict=True))
-    except InputError as error:
+    except FAULTS as error:
         if len(jobs) == 1:
             fail(jobs[0], error, tally)
             return []
@@ -66,11 +76,11 @@ def process_batch(jobs: list[Job], worker: Worker, tally: Tally) -> list[tuple[J
 def finish(job: Job, result: Any, worker: Worker, tally: Tally) -> None:
     try:
         tally.receipts.append(worker.write(job, result))
-    except InputError as error:
+    except FAULTS as error:
         fail(job, error, tally)
 
 
-def fail(job: Job, error: InputError, tally: Tally) -> None:
+def fail(job: Job, error: Exception, tally: Tally) -> None:
     """Report a bad file by name and count it."""
     message = str(error)
     report(message if job.name in message else f"{job.name}: {message}")

@@ -8,14 +8,16 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
-from tadicodec.cli.closing import notice, report, say
-from tadicodec.errors import InputError, reason
+from tadicodec.cli.closing import notice, report, say, warn
+from tadicodec.errors import InputError, InputWarning, reason
+from tadicodec.extras import EXTRAS, missing
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
@@ -30,6 +32,7 @@ COMMANDS = {
     "train": (train, "train what a recipe describes"),
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
 }
+SHOW = warnings.showwarning
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
 STOPPED = "stopped; every file that was written is whole, and nothing half-written is left"
 GOES_ON = "stopped; what is finished is kept, and the same command goes on with the rest"
@@ -49,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may not fit the terminal's encoding
-        with terminable():
+        with terminable(), warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            warnings.simplefilter("default", InputWarning)
             code = run(given)
         if sys.stdout is not None:  # closed (`>&-`): nothing to print to, and print() knows
             sys.stdout.flush()
@@ -62,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except InputError as error:
         report(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        report(missing(package))
     except OSError as error:
         report(f"{error.filename}: {reason(error)}" if error.filename else f"cannot go on: {reason(error)}")
         if error.errno == errno.ENOSPC:
@@ -108,6 +118,14 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.command is None:
         parser.error(f"a command is missing (one of {', '.join(COMMANDS)})")
     return COMMANDS[parsed.command][0].run(parsed)
+
+
+def show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Ours as a line like those of mistakes; those of other libraries as Python shows them."""
+    if issubclass(category, InputWarning):
+        warn(str(message))
+    else:
+        SHOW(message, category, *place, **options)
 
 
 def build_parser() -> Parser:

@@ -13,6 +13,7 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help=EXPLAIN_PATHS.format("standard input"))
     parser.add_argument("output", metavar="OUT", help="where to write: a file, a folder for a folder, or - (stdout)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_strict(parser)
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="files at a time of a folder (8)")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
@@ -21,6 +22,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="model folder or Hugging Face id (default: the bundled model)")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="precision of the networks (float32)")
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="stop at the first bad file instead of leaving it out")
 
 
 def add_text(parser: argparse.ArgumentParser, default: str) -> None:
@@ -49,6 +54,13 @@ def positive(text: str) -> int:
     value = int(text)
     if not 1 <= value <= 10_000:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and 10000")
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1000000")
     return value
 
 

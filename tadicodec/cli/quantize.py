@@ -77,7 +77,7 @@ def line(item: tuple[str, dict[str, Any]]) -> str:
 def read_job(args: argparse.Namespace) -> Job:
     """The recipe, with the options' values in place of its own. Raises InputError."""
     from tadicodec.quant.job import Job
-    from tadicodec.quant.recipe import read_quant_recipe
+    from tadicodec.quant.settings import read_quant_recipe
 
     sections = (
         {"quantization": {}, "vocoder": {}, "tuning": {}} if args.recipe is None else read_quant_recipe(args.recipe)

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     codec = load_codec(args)
     words.load(codec)
     tally = Tally("reconstructed")
-    run_work(work, Reconstructor(codec, words, make_prompt(codec, voice), args), args.batch_size, tally)
+    worker = Reconstructor(codec, words, make_prompt(codec, voice), args)
+    run_work(work, worker, args.batch_size, tally, args.strict)
     return tally.close(args.json, work.piped)
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tadicodec.cli.closing import notice
+from tadicodec.extras import need
 
 INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpoint for the finished model
 
@@ -13,16 +14,23 @@ INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="see recipes/")
     parser.add_argument(
+        "--model",
+        metavar="M",
+        help="the codec (a folder, a Hugging Face id or bundled): speech language models are trained on its tokens "
+        "only, few_step makes it faster, codec starts from it",
+    )
+    parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="values to use instead of the recipe's"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when the steps or the recipe's `max_minutes` are used up, 130 when a signal ended the run before."""
+    need("accelerate", "training")
     from tadicodec.train.recipe import run_recipe
 
     progress = sys.stderr is not None and sys.stderr.isatty()
-    state = run_recipe(args.recipe, args.overrides, progress=progress)
+    state = run_recipe(args.recipe, args.overrides, progress=progress, model=args.model)
     if not getattr(state, "interrupted", False):
         return 0
     notice(f"stopped at step {state.step}, which the newest checkpoint holds; the same command goes on from there")

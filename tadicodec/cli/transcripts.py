@@ -40,7 +40,11 @@ def sidecar_text(audio: Path | None) -> str | None:
     if audio is None:
         return None
     path = audio.with_suffix(".txt")
-    return read_text(path) if path.is_file() else None
+    try:
+        there = path.is_file()
+    except OSError as error:  # such as a link into a folder that may not be read
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return read_text(path) if there else None
 
 
 def read_text(path: Path) -> str:

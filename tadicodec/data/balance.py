@@ -12,9 +12,9 @@ from tadicodec.errors import InputError
 def hearings(clips: Sequence[Clip], shares: Mapping[str, float]) -> list[float]:
     """Times [len(clips)] that each clip is heard, on average, in an epoch as long as all of them.
 
-    All speakers of a source are heard equally long. `shares` says how much of the time sources take (0.1: a tenth), where
-    a source is what the manifest calls so; those it does not name take the rest by their numbers of speakers. Sources
-    that have no clips are passed over.
+    All speakers of a source are heard equally long. `shares` says how much of the time a source takes (0.1: a tenth),
+    by the manifest's names; those it does not name take the rest by their numbers of speakers. Sources that have no
+    clips are passed over.
 
     Raises:
         InputError: the shares of what is there leave nothing for the others, or are no shares.

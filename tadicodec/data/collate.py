@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec.data.features import Features
-from tadicodec.data.hearing import Hearing
+from tadicodec.data.features import Clip, Features
+from tadicodec.data.hearing import Heard, Hearing
 from tadicodec.text.normalize import letters_only, to_letters
 from tadicodec.text.tokens import TextTokenizer
 
@@ -20,9 +20,9 @@ SPEAKERS = 8192  # numbers that speakers get; a few share one, and none changes 
 
 @dataclass(frozen=True)
 class Collator:
-    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], text_ids [B, L], text_lengths [B], what a
-    transcriber should write, letters [B, K], letter_lengths [B], speaker [B] (a number, -1 for a changed voice), and with
-    `hearing` what the encoder hears, heard [B, F, 128]."""
+    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], speaker [B] (a number, -1 for a changed
+    voice), text_ids [B, L], text_lengths [B], what a transcriber should write, letters [B, K], letter_lengths [B], and
+    with `hearing` what the encoder hears, heard [B, F, 128]."""
 
     features: Features
     tokenizer: TextTokenizer
@@ -31,15 +31,8 @@ class Collator:
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
         clips = [self.features.clips[i] for i in indices]
-        heard = None if self.hearing is None else [self.hearing(clip, generator) for clip in clips]
-        if heard is None:
-            mels, bandwidth = (
-                [torch.from_numpy(self.features.mel(clip)) for clip in clips],
-                [c.bandwidth for c in clips],
-            )
-        else:
-            mels, bandwidth = [torch.from_numpy(item.target) for item in heard], [item.bandwidth for item in heard]
-        speakers = [-1 if heard and heard[i].changed else number_of(clip.speaker) for i, clip in enumerate(clips)]
+        heard = [self.hear(clip, generator) for clip in clips]
+        mels = [torch.from_numpy(item.target) for item in heard]
         bare = (torch.rand(len(clips), generator=generator) < self.bare_text).tolist()
         texts = [
             torch.tensor(self.tokenizer.encode(letters_only(clip.text) if plain else clip.text), dtype=torch.long)
@@ -52,12 +45,18 @@ class Collator:
             "letter_lengths": torch.tensor([len(item) for item in letters]),
             "mel": pad(mels),
             "lengths": torch.tensor([len(mel) for mel in mels]),
-            "bandwidth": torch.tensor(bandwidth),
-            "speaker": torch.tensor(speakers),
+            "bandwidth": torch.tensor([item.bandwidth for item in heard]),
+            "speaker": torch.tensor([-1 if h.changed else number_of(c.speaker) for c, h in zip(clips, heard)]),
             "text_ids": pad(texts),
             "text_lengths": torch.tensor([len(text) for text in texts]),
-            **({} if heard is None else {"heard": pad([torch.from_numpy(item.mel) for item in heard])}),
+            **({} if self.hearing is None else {"heard": pad([torch.from_numpy(item.mel) for item in heard])}),
         }
+
+    def hear(self, clip: Clip, generator: torch.Generator) -> Heard:
+        if self.hearing is not None:
+            return self.hearing(clip, generator)
+        mel = self.features.mel(clip)
+        return Heard(mel, mel, clip.bandwidth, changed=False)
 
 
 def number_of(speaker: str) -> int:

@@ -1,7 +1,7 @@
 """What happens to speech before anyone encodes it: rooms, noise, other levels, narrow bands, telephones, codecs.
 
-Everything is done to waves [N] at 24 kHz, with numpy alone. The encoder hears the result, the decoder is still asked for
-the clean speech.
+Everything is done to waves [N] at 24 kHz, with numpy alone. The encoder hears the result, the decoder is still asked
+for the clean speech.
 """
 
 from __future__ import annotations

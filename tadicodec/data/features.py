@@ -6,16 +6,17 @@ A features folder holds shards (`00000.mel.npy` float16 [frames, bins], `00000.w
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from tadicodec.errors import InputError
+from tadicodec.document import LARGEST, parse_json
+from tadicodec.errors import InputError, reason
 
 INDEX = "index.jsonl"
+KINDS = {"mel": (np.dtype(np.float16), 2), "wave": (np.dtype(np.int16), 1)}  # type and dimensions of the arrays
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ def read_index(path: Path) -> list[Clip]:
 def parse_clip(line: str, place: str) -> Clip:
     """One line of an index, each value of its field's type. Raises InputError."""
     try:
-        clip = Clip(**json.loads(line))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{place}: not a clip; delete the file and run `tadicodec prepare` again ({error})") from error
+        clip = Clip(**parse_json(line))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{place}: not a clip; delete the file and run `tadicodec prepare` again ({reason(error)})"
+        ) from error
     numbers = (clip.shard, clip.start, clip.frames, clip.bandwidth)
     words = (clip.id, clip.text, clip.speaker, clip.split, clip.source)
-    if not all(type(value) is int and value >= 0 for value in numbers) or not all(type(w) is str for w in words):
+    if not all(type(value) is int and 0 <= value < LARGEST for value in numbers) or not all(
+        type(w) is str for w in words
+    ):
         raise InputError(f"{place}: not a clip; delete the file and run `tadicodec prepare` again")
     return clip
 
@@ -83,13 +88,30 @@ class Features:
         return len(self.clips)
 
     def mel(self, clip: Clip) -> np.ndarray:
-        """[frames, bins] float32."""
-        return self.open(clip.shard, "mel")[clip.start : clip.start + clip.frames].astype(np.float32)
+        """[frames, bins] float32. Raises InputError for a damaged shard."""
+        return self.part(clip.shard, "mel", clip.start, clip.frames).astype(np.float32)
 
     def wave(self, clip: Clip, first: int, frames: int, hop: int) -> np.ndarray:
-        """Samples behind mel frames first .. first + frames: [frames * hop] float32."""
-        begin = (clip.start + first) * hop
-        return self.open(clip.shard, "wave")[begin : begin + frames * hop].astype(np.float32) / 32768
+        """Samples behind mel frames first .. first + frames: [frames * hop] float32. Raises InputError."""
+        return self.part(clip.shard, "wave", (clip.start + first) * hop, frames * hop).astype(np.float32) / 32768
+
+    def part(self, shard: int, kind: str, begin: int, count: int) -> np.ndarray:
+        found = self.open(shard, kind)[begin : begin + count]
+        if len(found) != count:
+            raise damaged(self.folder / f"{shard:05d}.{kind}.npy", "it ends before what the index says")
+        return found
 
     def map(self, shard: int, kind: str) -> np.ndarray:
-        return np.load(self.folder / f"{shard:05d}.{kind}.npy", mmap_mode="r", allow_pickle=False)
+        """A shard's array. Raises InputError for a file that is none."""
+        path = self.folder / f"{shard:05d}.{kind}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # a damaged header can raise anything in numpy
+            raise damaged(path, reason(error)) from error
+        if (array.dtype, array.ndim) != KINDS[kind]:
+            raise damaged(path, f"{array.dtype} of {array.ndim} dimensions")
+        return array
+
+
+def damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path}: damaged ({why}); delete it and run `tadicodec prepare` again")

@@ -19,13 +19,12 @@ LOWEST, HIGHEST = 0.8, 1.25  # factors of pitch and formants that sound like peo
 
 @dataclass(frozen=True)
 class Heard:
-    """target [F, 128] what the decoder should make, mel [F, 128] what the encoder hears, bandwidth the target's bins that
-    hold signal, changed whether the speaker is another than the clip's."""
+    """One hearing of a clip."""
 
-    target: np.ndarray
-    mel: np.ndarray
-    bandwidth: int
-    changed: bool
+    target: np.ndarray  # [F, 128] what the decoder should make
+    mel: np.ndarray  # [F, 128] what the encoder hears
+    bandwidth: int  # bins of the target that hold signal
+    changed: bool  # whether the speaker is another than the clip's
 
 
 @dataclass(frozen=True)

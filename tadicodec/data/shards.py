@@ -7,23 +7,28 @@ codec cannot tell). Any parquet reader opens them; nothing is executable.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tadicodec.errors import InputError
+from tadicodec.config import WIDEST_CODE
+from tadicodec.errors import InputError, reason
+from tadicodec.extras import need
 
+FINGERPRINT, SHARDS = b"tadicodec.fingerprint", b"tadicodec.shards"  # notes in a shard's metadata
+CODEC_NAME, LEFT_OUT = b"tadicodec.codec", b"tadicodec.left_out"
 COLUMNS = ("id", "speaker", "text", "split", "codes", "seconds", "codec", "starts")
 
 
 def arrow() -> Any:
     """pyarrow. Raises InputError saying what to install."""
-    try:
-        import pyarrow.parquet
-    except (ImportError, OSError) as error:
-        raise InputError('token corpora need pyarrow: pip install "tadicodec[train]"') from error
+    need("pyarrow", "a token corpus")
+    import pyarrow.parquet
+
     return pyarrow
 
 
@@ -31,6 +36,49 @@ def schema() -> Any:
     pa = arrow()
     kinds = {"codes": pa.list_(pa.int32()), "seconds": pa.float64(), "starts": pa.list_(pa.float32())}
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in COLUMNS])
+
+
+@dataclass(frozen=True)
+class ShardNotes:
+    """What a shard says of its corpus: a hash of what it was made of, how many shards there are (0: it was not known
+    yet), the name of the codec, and the recordings that could not be read, each with its id and the reason."""
+
+    fingerprint: str
+    shards: int = 0
+    codec_name: str = ""
+    left_out: tuple[dict[str, str], ...] = ()
+
+
+def read_notes(path: Path) -> ShardNotes | None:
+    """The notes of a shard, None for a file that is none or is not there."""
+    pa = arrow()
+    try:
+        metadata = pa.parquet.read_schema(path).metadata or {}
+        mark = metadata.get(FINGERPRINT, b"").decode()
+        shards, bad = int(metadata.get(SHARDS, b"0")), json.loads(metadata.get(LEFT_OUT, b"[]"))
+        left_out = tuple({"id": str(item["id"]), "reason": str(item["reason"])} for item in bad)
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):
+        return None
+    return ShardNotes(mark, shards, metadata.get(CODEC_NAME, b"").decode(), left_out) if mark else None
+
+
+def check_complete(folder: Path, paths: Sequence[Path]) -> ShardNotes:
+    """The notes that all shards of a corpus share. Raises InputError where shards are missing or left over."""
+    found = [read_notes(path) or ShardNotes("") for path in paths]
+    totals = {notes.shards for notes in found} - {0}
+    again = "run `tadicodec tokenize` again with the same corpus, it makes what is missing"
+    if not totals:
+        raise InputError(f"{folder}: not finished, its last shard is missing; {again}")
+    if len(totals) > 1:
+        raise InputError(f"{folder}: shards of {len(totals)} corpora; tokenize into an empty folder")
+    (total,) = totals
+    names = {path.name for path in paths}
+    missing = [name for name in (f"{number:05d}.parquet" for number in range(total)) if name not in names]
+    if missing:
+        raise InputError(f"{folder}: {len(missing)} of {total} shards are missing, {missing[0]} first; {again}")
+    if len(names) > total:
+        raise InputError(f"{folder}: {len(names)} shards, the corpus has {total}; tokenize it into an empty folder")
+    return found[0]
 
 
 @dataclass(frozen=True)
@@ -53,7 +101,9 @@ class TokenCorpus:
         paths = sorted(self.folder.glob("*.parquet"))
         if not paths:
             raise InputError(f"{self.folder}: no token shards; `tadicodec tokenize` makes them")
-        table = pa.concat_tables([read_shard(path) for path in paths]).combine_chunks()
+        tables = [read_shard(path) for path in paths]
+        self.codec_name = check_complete(self.folder, paths).codec_name
+        table = pa.concat_tables(tables).combine_chunks()
         found = table.column("codec").unique().to_pylist()
         if len(found) > 1:
             raise InputError(f"{self.folder}: codes of {len(found)} codecs; a corpus has one")
@@ -81,7 +131,7 @@ class TokenCorpus:
 
     def top_code(self) -> int:
         """The largest code of the split."""
-        return int(arrow().compute.max(self.table.column("codes").combine_chunks().flatten()).as_py())
+        return int(arrow().compute.max(self.table.column("codes").combine_chunks().flatten()).as_py() or 0)
 
 
 def read_shard(path: Path) -> Any:
@@ -90,8 +140,28 @@ def read_shard(path: Path) -> Any:
     try:
         table = pa.parquet.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable token shard ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not a readable token shard ({reason(error)})") from error
     try:
-        return table.select(list(COLUMNS)).cast(schema())
+        table = table.select(list(COLUMNS)).cast(schema())
+        table.validate(full=True)
     except (KeyError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path}: lacks a column of a token shard ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: lacks a column of a token shard ({reason(error)})") from error
+    check_values(table, path)
+    return table
+
+
+def check_values(table: Any, path: Path) -> None:
+    """Raises InputError for values that no shard has: none at all, codes below 0, places that are no numbers."""
+    compute = arrow().compute
+    for name in COLUMNS:
+        if name != "starts" and table.column(name).null_count:
+            raise InputError(f"{path}: not a readable token shard (a {name} is missing)")
+    codes, starts = (table.column(name).combine_chunks().flatten() for name in ("codes", "starts"))
+    if codes.null_count or (
+        len(codes) and not 0 <= compute.min(codes).as_py() <= compute.max(codes).as_py() < 1 << WIDEST_CODE
+    ):
+        raise InputError(f"{path}: not a readable token shard (codes are whole numbers from 0)")
+    if starts.null_count or not all(
+        compute.is_finite(column).to_numpy(False).all() for column in (starts, table.column("seconds").combine_chunks())
+    ):
+        raise InputError(f"{path}: not a readable token shard (starts and seconds are numbers)")

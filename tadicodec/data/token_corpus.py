@@ -1,36 +1,32 @@
 """`tadicodec tokenize`: a corpus to parquet shards of codes, once, on as many processes as there are.
 
-A shard holds about an hour of consecutive utterances. It is written beside its place and renamed, so it is there whole
+A shard holds about an hour of consecutive recordings. It is written beside its place and renamed, so it is there whole
 or not at all: a killed run started again makes exactly the shards that are missing. Process r of n makes every n-th.
+Every shard says how many there are, so that training knows whether all have come.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tadicodec.data.manifest import Utterance, read_manifest
-from tadicodec.data.shards import arrow, schema
+from tadicodec.data.corpora.recording import Corpus, Recording
+from tadicodec.data.shard_writer import Bad, Mark, fingerprint, make_shard
+from tadicodec.data.shards import ShardNotes, read_notes
 from tadicodec.errors import InputError
-from tadicodec.outputs import only_writer, writing
+from tadicodec.outputs import only_writer
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
 
-FINGERPRINT = b"tadicodec.fingerprint"
 ENVIRONMENT = (  # as torchrun, accelerate and MPI set it
     (("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"), 0),
     (("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"), 1),
     (("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK"), 0),
 )
-BATCH = 32  # utterances encoded together, neighbours in length
 
 
 @dataclass(frozen=True)
@@ -49,169 +45,169 @@ class Share:
 
 @dataclass(frozen=True)
 class Done:
-    """What a call found and made: utterances of this process's shards, and how many of them were there already."""
+    """What a call found and made: recordings of this process's shards, how many of them were there already, how many
+    shards that is, and the recordings that could not be read."""
 
     utterances: int
     kept: int
     shards: int
+    bad: tuple[Bad, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard that is wanted. `made`: the notes of the one that is there already, None where it is still to make."""
+
+    path: Path
+    recordings: list[Recording]
+    mark: Mark
+    made: ShardNotes | None
+
+
+@dataclass
+class Progress:
+    """Counts what is done; `report` gets each bad recording, `advance` the number of recordings that have passed."""
+
+    report: Callable[[Bad], None] = lambda bad: None
+    advance: Callable[[int], None] = lambda count: None
+    utterances: int = 0
+    kept: int = 0
+    shards: int = 0
+    bad: list[Bad] = field(default_factory=list)
+
+    def finished(self, task: Task, bad: Iterable[Bad]) -> None:
+        """A shard is there, now or since an earlier run."""
+        self.utterances += len(task.recordings)
+        self.kept += len(task.recordings) if task.made is not None else 0
+        self.shards += 1
+        for item in bad:
+            self.bad.append(item)
+            self.report(item)
+
+    def done(self) -> Done:
+        return Done(self.utterances, self.kept, self.shards, tuple(self.bad))
 
 
 def tokenize_corpus(
-    manifest: Path | str,
+    corpus: Corpus,
     out: Path | str,
     codec: Codec,
     *,
     share: Share = Share(),
     shard_seconds: float = 3600.0,
     overwrite: bool = False,
-    progress: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> Done:
-    """Write the codes of every utterance of a manifest.
+    """Write the codes of every recording of a corpus. One that cannot be read is left out and listed, in the result
+    and in its shard; with strict it ends the run.
 
     Raises:
-        InputError: a bad manifest or audio file, or shards in `out` that are of another manifest or codec (without
-            overwrite).
+        InputError: shards in `out` that are of another corpus or codec (without overwrite), nothing that can be read,
+            a folder that cannot be written; with strict, the first recording that cannot be read.
     """
-    from tqdm import tqdm
-
-    out = Path(out)
-    shards = split_shards(read_manifest(manifest), shard_seconds)
-    names = [out / f"{number:05d}.parquet" for number in range(len(shards))]
-    marks = [fingerprint(shard, codec.weights) for shard in shards]
-    mine = range(share.rank, len(shards), share.world)
-    made_here = {names[i] for i in mine} | (strays(out, names) if share.rank == 0 else set())
-    total = sum(len(shards[i]) for i in mine)
+    progress = progress or Progress()
     # the processes of one run share the work and the folder; each keeps out its double of another run
     with only_writer(out, f"run-{share.rank}"):
-        present = examine(out, dict(zip(names, marks)), made_here, overwrite)
-        kept = sum(len(shards[i]) for i in mine if names[i] in present)
-        with tqdm(total=total, initial=kept, unit="utterance", disable=not progress) as bar:
-            for i in mine:
-                if names[i] not in present:
-                    write_shard(names[i], encode_shard(shards[i], codec, bar), marks[i])
-    return Done(total, kept, len(mine))
+        for task in plan(corpus, Path(out), codec, shard_seconds, share, overwrite):
+            if task.made is not None:
+                progress.advance(len(task.recordings))
+                progress.finished(task, left_out(task.made))
+                continue
+            made = make_shard(task.path, task.recordings, codec, task.mark, strict=strict, advance=progress.advance)
+            progress.finished(task, made)
+    return checked(progress.done(), corpus)
 
 
-def split_shards(utterances: list[Utterance], seconds: float) -> list[list[Utterance]]:
-    """Consecutive utterances, about so many seconds a shard."""
-    shards: list[list[Utterance]] = [[]]
+def checked(done: Done, corpus: Corpus) -> Done:
+    """Raises InputError where not one recording could be read."""
+    if done.bad and len(done.bad) == done.utterances:
+        raise InputError(f"{corpus.name}: none of {done.utterances} recordings can be read; {done.bad[0].reason}")
+    return done
+
+
+def left_out(notes: ShardNotes) -> list[Bad]:
+    return [Bad(**item) for item in notes.left_out]
+
+
+def plan(
+    corpus: Corpus, out: Path, codec: Codec, shard_seconds: float, share: Share, overwrite: bool
+) -> Iterator[Task]:
+    """The shards of this process. Where a corpus is listed, everything in `out` is checked before the first is made;
+    where it is streamed, each shard when it comes, and the last one is the one that knows how many there are.
+
+    Raises:
+        InputError: as `tokenize_corpus`.
+    """
+    shards: Iterable[tuple[int, list[Recording], int]]
+    shards = counted(split_shards(corpus.recordings, shard_seconds), corpus.listed)
+    tasks = (examine(out, number, items, total, codec, overwrite) for number, items, total in shards)
+    if corpus.listed:
+        tasks = list(tasks)
+        remove_strays(out, len(tasks), share, overwrite)
+    number = -1
+    for number, task in enumerate(tasks):
+        if number % share.world == share.rank:
+            yield task
+    if number < 0:
+        raise InputError(f"{corpus.name}: no recordings")
+    if not corpus.listed:
+        remove_strays(out, number + 1, share, overwrite)
+
+
+def split_shards(recordings: Iterable[Recording], seconds: float) -> Iterator[list[Recording]]:
+    """Consecutive recordings, about so many seconds a shard."""
+    shard: list[Recording] = []
     filled = 0.0
-    for item in utterances:
-        if filled >= seconds:
-            shards.append([])
-            filled = 0.0
-        shards[-1].append(item)
+    for item in recordings:
+        if filled >= seconds and shard:
+            yield shard
+            shard, filled = [], 0.0
+        shard.append(item)
         filled += item.seconds
-    return shards
+    if shard:
+        yield shard
 
 
-def fingerprint(utterances: list[Utterance], weights: str) -> str:
-    """Hash of what a shard is made of: the codec, each line of the manifest, and the size of its file. Not the place
-    of the files, so that a corpus may move."""
-    lines = [[item.id, file_size(item.audio), item.text, item.speaker, item.split] for item in utterances]
-    return hashlib.sha256(json.dumps([weights, lines]).encode()).hexdigest()[:16]
+def counted(shards: Iterator[list[Recording]], listed: bool) -> Iterator[tuple[int, list[Recording], int]]:
+    """Shards with their number and with how many there are, 0 where that is not known yet."""
+    if listed:
+        known = list(shards)
+        yield from ((number, shard, len(known)) for number, shard in enumerate(known))
+        return
+    held = next(shards, None)
+    number = 0
+    while held is not None:
+        following = next(shards, None)
+        yield number, held, 0 if following is not None else number + 1
+        number, held = number + 1, following
 
 
-def file_size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1  # reading it will say what is wrong
+def examine(out: Path, number: int, recordings: list[Recording], total: int, codec: Codec, overwrite: bool) -> Task:
+    """A shard and what is at its place. Raises InputError for a shard of another corpus or codec (without overwrite),
+    and for a file that is no shard at all."""
+    path = out / f"{number:05d}.parquet"
+    mark = Mark(fingerprint(recordings, codec.weights), total, codec.name)
+    notes = read_notes(path)
+    if notes is None and path.exists():
+        raise InputError(f"{path} is no shard of tokens; choose another folder")
+    if notes is not None and notes.fingerprint != mark.fingerprint and not overwrite:
+        raise InputError(f"{path} is of another corpus or codec; choose another folder, or pass --overwrite")
+    current = notes is not None and (notes.fingerprint, notes.shards) == (mark.fingerprint, mark.shards)
+    return Task(path, recordings, mark, notes if current else None)
 
 
-def examine(out: Path, wanted: dict[Path, str], mine: set[Path], overwrite: bool) -> set[Path]:
-    """The shards that are there already. Those of another manifest or codec are refused, or deleted by the process
-    that makes it anew (`mine`): another one may just have replaced it."""
-    present = set()
+def remove_strays(out: Path, shards: int, share: Share, overwrite: bool) -> None:
+    """Shards beyond the last one are of a longer corpus. Raises InputError for them (without overwrite), and for
+    parquet files that are no shards."""
+    names = {f"{number:05d}.parquet" for number in range(shards)}
     for path in sorted(out.glob("*.parquet")):
-        if path in wanted and read_fingerprint(path) == wanted[path]:
-            present.add(path)
+        if path.name in names:
+            continue
+        if read_notes(path) is None:
+            if path.exists():  # another process may just have removed it
+                raise InputError(f"{path} is no shard of tokens; choose another folder")
         elif not overwrite:
-            raise InputError(f"{path} is of another manifest or codec; choose another folder, or pass --overwrite")
-        elif read_fingerprint(path) is None and path not in wanted:
-            raise InputError(f"{path} is no shard of tokens; choose another folder")
-        elif path in mine:
+            raise InputError(f"{path} is of another corpus or codec; choose another folder, or pass --overwrite")
+        elif share.rank == 0:
             path.unlink(missing_ok=True)
-    return present
-
-
-def strays(out: Path, names: list[Path]) -> set[Path]:
-    """Shards beyond those of this manifest."""
-    return set(out.glob("*.parquet")) - set(names)
-
-
-def read_fingerprint(path: Path) -> str | None:
-    pa = arrow()
-    try:
-        metadata = pa.parquet.read_schema(path).metadata or {}
-    except FileNotFoundError:  # another process has just replaced it
-        return None
-    except (OSError, ValueError, pa.ArrowException):
-        return None
-    return metadata.get(FINGERPRINT, b"").decode() or None
-
-
-def encode_shard(utterances: list[Utterance], codec: Codec, bar: Any) -> list[dict[str, Any]]:
-    """Rows in the manifest's order, encoded in batches of neighbours in length."""
-    rows: dict[int, dict[str, Any]] = {}
-    order = sorted(range(len(utterances)), key=lambda i: utterances[i].seconds)
-    for batch in chunks(order, BATCH):
-        waves = [load(utterances[i], codec.sample_rate) for i in batch]
-        speech = codec.encode(waves, codec.sample_rate, text="")
-        for place, (i, wave) in enumerate(zip(batch, waves)):
-            item, codes = utterances[i], speech[place].codes[0]
-            rows[i] = {
-                "id": item.id,
-                "speaker": item.speaker,
-                "text": item.text,
-                "split": item.split,
-                "codes": codes.tolist(),
-                "seconds": len(wave) / codec.sample_rate,
-                "codec": codec.weights,
-                "starts": text_starts(codec, codes, item.text),
-            }
-        bar.update(len(batch))
-    return [rows[i] for i in range(len(utterances))]
-
-
-def chunks(items: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def load(item: Utterance, sample_rate: int) -> np.ndarray:
-    from tadicodec.audio.files import read_audio
-    from tadicodec.pipeline.waves import to_samples
-
-    wave, found = read_audio(item.audio)
-    return to_samples(wave, found, sample_rate)
-
-
-def text_starts(codec: Codec, codes: Any, text: str) -> list[float] | None:
-    """The token at which each byte of the normalised text begins; None where the codec cannot tell."""
-    import torch
-
-    from tadicodec.model.quantizer import from_codes
-
-    shape = codec.config.autoencoder
-    if not shape.aligned or codec.config.text_tokenizer != "bytes":
-        return None
-    ids = codec.tokenizer.encode(text)
-    if not ids:
-        return []
-    with torch.inference_mode():
-        quantized = from_codes(codes[None].to(codec.device), shape.vq_emb_dim)
-        times = codec.model.text_times(quantized, torch.tensor([ids], device=codec.device), None, None)
-    return (times[0] / shape.down_sample_factor).clamp(max=len(codes)).tolist()
-
-
-def write_shard(path: Path, rows: list[dict[str, Any]], mark: str) -> None:
-    """Whole or not at all. Raises InputError when it cannot be written."""
-    pa = arrow()
-    table = pa.Table.from_pylist(rows, schema=schema().with_metadata({FINGERPRINT: mark.encode()}))
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a killed run
-        left.unlink(missing_ok=True)
-    try:
-        with writing(path, "; make room and start the same command again: the shards that are there stay"):
-            pa.parquet.write_table(table, draft, compression="zstd")
-            draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)

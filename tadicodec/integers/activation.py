@@ -1,10 +1,14 @@
-"""Rounding activations while the network runs: one scale for each token, or one for the whole tensor."""
+"""What a quantized layer does to the numbers that enter it: smoothed per channel, turned by a Hadamard matrix, rounded
+as they come; and the same for the keys and values of a language model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from tadicodec.errors import InputError
 from tadicodec.integers.grid import Grid, split
@@ -51,3 +55,89 @@ class Activation:
         else:
             scale, zero = min_max(*ends(groups), grid, self.clip, floor=self.floor)
         return (pass_through if through_clipped else fake_quantize)(values, scale, zero, grid)
+
+
+def smoothing_scale(inputs: Tensor, weight: Tensor, strength: float = 0.5) -> Tensor:
+    """The factor of every input channel: max |x|^strength / max |w|^(1 - strength), its geometric mean 1 (SmoothQuant).
+
+    inputs [n, i], weight [o, i] -> [i].
+    """
+    activity = inputs.abs().amax(0).clamp(min=1e-5)
+    size = weight.abs().amax(0).clamp(min=1e-5)
+    scale = activity.pow(strength) / size.pow(1 - strength)
+    return (scale / scale.log().mean().exp()).clamp(1e-4, 1e4)
+
+
+def hadamard(values: Tensor) -> Tensor:
+    """Normalised Walsh-Hadamard transform of the last dimension of [..., n], in n log n additions.
+
+    Where n is no power of two, blocks of the largest power of two that divides it are transformed each by itself.
+    """
+    size = values.shape[-1] & -values.shape[-1]
+    shape, step = values.shape, 1
+    values = values.unflatten(-1, (-1, size))
+    while step < size:
+        pairs = values.unflatten(-1, (-1, 2, step))
+        first, second = pairs[..., 0, :], pairs[..., 1, :]
+        values = torch.stack([first + second, first - second], dim=-2).flatten(-3)
+        step *= 2
+    return (values * size**-0.5).reshape(shape)
+
+
+def random_signs(size: int, generator: torch.Generator) -> Tensor:
+    """Random signs [size] int8, +1 or -1. Without them, an offset that all channels share would land in one of them."""
+    return (torch.randint(2, (size,), generator=generator) * 2 - 1).to(torch.int8)
+
+
+def rotate(values: Tensor, signs: Tensor) -> Tensor:
+    """R x for R = H diag(signs), along the last dimension of [..., n]. A weight's rows are rotated with its input: W x
+    = (W R') R x."""
+    return hadamard(values * signs.to(values.dtype))
+
+
+def can_rotate(size: int) -> bool:
+    """Whether so many channels can be rotated; blocks of fewer than four would spread nothing."""
+    return size & -size >= 4
+
+
+def quantize_heads(values: Tensor, heads: int, activation: Activation, *, turned: bool = False) -> Tensor:
+    """Round keys or values [..., H] head by head; gradients pass straight through.
+
+    turned: round them after a Hadamard rotation and rotate back, which is what a cache of rotated keys gives with
+    rotated queries (RoSTE's R3).
+
+    Raises:
+        InputError: the number of heads does not divide H.
+    """
+    if values.shape[-1] % heads:
+        raise InputError(f"quantization: {heads} heads do not divide {values.shape[-1]} channels")
+    split = values.unflatten(-1, (heads, -1))
+    if turned:  # the normalised Hadamard matrix is its own inverse
+        return hadamard(activation(hadamard(split), through_clipped=True)).flatten(-2)
+    return activation(split, through_clipped=True).flatten(-2)
+
+
+def quantize_keys_and_values(
+    model: nn.Module,
+    heads: int,
+    activation: Activation = Activation(4, clip=0.95),
+    patterns: tuple[str, ...] = ("*k_proj", "*v_proj"),
+    *,
+    turned: bool = False,
+) -> list[RemovableHandle]:
+    """Round the output of all layers whose name fits one of the patterns, from now on.
+
+    Keys are therefore rounded before rotary positions are applied; the paper does it after. Remove the returned handles
+    to stop.
+
+    Raises:
+        InputError: no layer has such a name.
+    """
+
+    def hook(_: nn.Module, __: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        return quantize_heads(out, heads, activation, turned=turned)
+
+    chosen = [m for name, m in model.named_modules() if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if not chosen:
+        raise InputError(f"quantization: the network has no layer named {' or '.join(patterns)}")
+    return [module.register_forward_hook(hook) for module in chosen]

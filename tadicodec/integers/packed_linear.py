@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from tadicodec.config import build
 from tadicodec.errors import InputError
-from tadicodec.integers.activation import Activation
+from tadicodec.integers.activation import Activation, rotate
 from tadicodec.integers.packing import pack, storage_width, unpack
-from tadicodec.integers.rotation import rotate
 
 SCALES = {"float16": torch.float16, "float32": torch.float32}
 

@@ -44,8 +44,8 @@ class Encoder(nn.Module):
         return x
 
     def pairs(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """x [B, F, H], lengths [B] frames -> [B, F / 2 rounded up, H]; a last frame alone is joined with zeros, not with
-        what a batch has behind it."""
+        """x [B, F, H], lengths [B] frames -> [B, F / 2 rounded up, H]; a last frame alone is joined with zeros, not
+        with what a batch has behind it."""
         if lengths is not None:
             x = x * valid(lengths, x.shape[1])[..., None]
         x = F.pad(x, (0, 0, 0, x.shape[1] % 2))

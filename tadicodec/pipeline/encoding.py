@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
 from tadicodec.audio.level import Leveller
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.errors import InputError
@@ -108,9 +109,11 @@ class WaveEncoder:
 
         def counted() -> Iterator[np.ndarray]:
             nonlocal samples
-            for block in filter(len, blocks):
-                samples += len(block)
-                yield to_samples(block, rate, rate)
+            for block in arguments.series("a wave in blocks", blocks):
+                if not isinstance(block, np.ndarray) or len(block):
+                    wave = to_samples(block, rate, rate)
+                    samples += len(wave)
+                    yield wave
 
         for part in self.pieces(counted()):
             heard += self.batch([part], writes=self.writes(text))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
 from tadicodec.config import CodecConfig, SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
@@ -50,16 +51,15 @@ class Limits:
             InputError: steps below 1, or guidance that is negative or not finite.
         """
         own = self.config.inference.solver
-        steps = own.steps if steps is None else steps
-        guidance = own.guidance if guidance is None else guidance
-        if steps < 1:
-            raise InputError(f"steps {steps}: give at least 1 (32 is usual)")
-        if not 0 <= guidance < float("inf"):
-            raise InputError(f"guidance {guidance}: give 0 (none) or a positive number (2 is usual)")
+        steps = own.steps if steps is None else arguments.whole("steps", steps, 1, " (32 is usual)")
+        if guidance is None:
+            guidance = own.guidance
+        guidance = arguments.number("guidance", guidance, 0, float("inf"), " (0 is none, 2 is usual)")
         return replace(own, steps=steps, guidance=guidance)
 
     def check(self, speech: Speech, prompts: Sequence[Prompt | None]) -> None:
         """Raise InputError unless this model can decode these codes with these prompts."""
+        arguments.kind("what is decoded", speech, Speech, "a Speech (codec.encode, read_tokens or Speech.from_codes)")
         if not len(speech) or int(speech.lengths.min()) < 1:
             raise InputError("nothing to decode: no codes")
         if speech.weights and speech.weights != self.weights:
@@ -79,9 +79,13 @@ class Limits:
     def check_codes(self, codes: Tensor) -> None:
         top = self.config.autoencoder.codebook_size
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < top:
-            raise InputError(f"codes must be in 0..{top - 1}")
+            found = f"{int(codes.min())} to {int(codes.max())}"
+            raise InputError(
+                f"codes must be in 0..{top - 1}, these are {found}; are they still a language model's ids?"
+            )
 
     def check_prompt(self, prompt: Prompt) -> None:
+        arguments.kind("a prompt", prompt, Prompt, "made by codec.prompt(wave, sample_rate)")
         shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
         if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
             raise InputError("this speaker prompt is not of this model; make it again with codec.prompt or --prompt")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.model import quantizer
@@ -22,6 +23,7 @@ from tadicodec.pipeline.decoding import Item, Renderer, decode_batch, draw
 from tadicodec.pipeline.limits import LONGEST_PIECE
 from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
 from tadicodec.pipeline.vocoding import WaveStream, Window
+from tadicodec.pipeline.waves import generator_of
 from tadicodec.speech import FRAMES_PER_TOKEN, Prompt, Speech
 
 MOST_LETTERS = 4.0  # a token; 25 a second
@@ -155,14 +157,14 @@ class MelStream:
         self.script.begin(indices, [self.place + times[letter] for letter in first])
 
 
-def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor) -> list[float]:
+def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor, *, whole: bool = False) -> list[float]:
     """Tokens after the first `skip` of codes [T] at which each of text_ids [L] begins; infinity for what comes after
-    them."""
+    them, unless the whole text is said in them."""
     device = model.vq_in_linear.bias.device
     logits = model.aligner(quantizer.from_codes(codes[None].to(device), model.config.vq_emb_dim))
     logits = logits[:, skip * STEPS_PER_TOKEN :]
     steps, letters = torch.tensor([logits.shape[1]], device=device), torch.tensor([len(text_ids)], device=device)
-    times = forced_alignment(logits, steps, text_ids[None].to(device), letters, whole=False)[0].cpu()
+    times = forced_alignment(logits, steps, text_ids[None].to(device), letters, whole=whole)[0].cpu()
     return torch.where(times < logits.shape[1], times / STEPS_PER_TOKEN, torch.inf).tolist()
 
 
@@ -178,11 +180,10 @@ def open_stream(
     Raises:
         InputError: windows of so many seconds cannot be, or the prompt is of another model.
     """
-    if not SHORTEST_WINDOW <= seconds <= LONGEST_PIECE:
-        raise InputError(f"windows of {seconds} s: give {SHORTEST_WINDOW} to {LONGEST_PIECE:.0f} s")
+    seconds = arguments.number("windows of", seconds, SHORTEST_WINDOW, LONGEST_PIECE, " of seconds")
     if utterance.prompt is not None:
         renderer.limits.check_prompt(utterance.prompt)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = generator_of(generator)
     return Stream(renderer, utterance, solver, generator, renderer.limits.cutter(seconds))
 
 

@@ -27,7 +27,9 @@ from tadicodec.quant.intervention import Interventions
 from tadicodec.quant.job import Job
 from tadicodec.quant.observe import collect_inputs, recorded_outputs, relative_error, replaced_outputs
 from tadicodec.quant.tune import Objective, tune
-from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask
+from tadicodec.train.codec_network import CodecNetwork
+from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.codec_task import CodecTask
 
 if TYPE_CHECKING:
     from tadicodec.data.features import Features

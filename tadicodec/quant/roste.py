@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
+from tadicodec.integers.activation import can_rotate, random_signs, rotate
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, min_max
-from tadicodec.integers.rotation import can_rotate, random_signs, rotate
 from tadicodec.integers.straight import through
-from tadicodec.quant.recipe import QuantConfig
+from tadicodec.quant.settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
-from tadicodec.quant.recipe import QuantConfig, TuneConfig
+from tadicodec.quant.settings import QuantConfig, TuneConfig
 from tadicodec.quant.zeroth import Directions
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tadicodec.errors import InputError
 from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.intervention import Interventions, mode_at
-from tadicodec.quant.recipe import TuneConfig
+from tadicodec.quant.settings import TuneConfig
 from tadicodec.quant.zeroth import ZerothOrder
 
 Objective = Callable[[], Tensor]  # the loss of one batch with its noise drawn once: twice the same, if nothing moved

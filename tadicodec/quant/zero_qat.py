@@ -14,12 +14,12 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from tadicodec.integers.activation import smoothing_scale
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, least_error_share, min_max
-from tadicodec.integers.smoothing import smoothing_scale
 from tadicodec.integers.straight import fake_quantize, round_through, stored
-from tadicodec.quant.recipe import QuantConfig, TuneConfig
+from tadicodec.quant.settings import QuantConfig, TuneConfig
 from tadicodec.quant.trained import TrainedLinear
 from tadicodec.quant.zeroth import Directions
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from tadicodec import arguments
 from tadicodec.errors import InputError
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt, Speech
@@ -129,8 +130,9 @@ def read_token_file(source: str | Path | BinaryIO) -> TokenFile:
         InputError: the file is missing or a folder.
         ContainerError: it is truncated, foreign, newer or corrupted; the message names the file.
     """
-    if not isinstance(source, str | Path):
+    if hasattr(source, "read"):
         return named("standard input", source.read())
+    source = arguments.path("a token file", source)
     try:
         with open(source, "rb") as file:
             start = file.read(len(MAGIC))
@@ -154,6 +156,9 @@ def named(name: str, data: bytes) -> TokenFile:
 
 def to_bytes(speech: Speech, prompt: Prompt | str | None = None) -> bytes:
     """A batch of one as the bytes of a .tdc file. Raises InputError."""
+    arguments.kind("what a token file holds", speech, Speech, "a Speech (codec.encode or Speech.from_codes)")
+    if prompt is not None:
+        arguments.kind("a token file's prompt", prompt, (Prompt, str), "a Prompt, or the hash of one as a string")
     if len(speech) != 1:
         raise InputError(f"a token file holds one utterance, not {len(speech)}; write speech[i] one by one")
     samples, length = int(speech.samples[0]), int(speech.lengths[0])

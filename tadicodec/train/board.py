@@ -1,4 +1,4 @@
-"""Where a run's numbers and pictures go: log.jsonl, TensorBoard (when installed) and the progress bar."""
+"""Where a run's numbers and pictures go: log.jsonl, curves.png and TensorBoard (when installed), the progress bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
-from tadicodec.outputs import whole_file, writing
+from tadicodec.outputs import whole_file, write_bytes, writing
 from tadicodec.train.state import ROOM
 
 
@@ -35,6 +35,8 @@ class Board:
 
     def __exit__(self, *_: Any) -> None:
         self.bar.close()
+        if self.log is not None:
+            self.curves()
         for file in (self.log, self.writer):
             if file is not None:
                 with suppress(OSError):  # what a full disk did not take has been said where it was written
@@ -56,6 +58,16 @@ class Board:
         with writing(self.out / "tensorboard", ROOM):
             for name, value in numbers.items() if self.writer is not None else ():
                 self.writer.add_scalar(f"{kind}/{name}", value, step)
+        if kind == "valid":
+            self.curves()
+
+    def curves(self) -> None:
+        """Draw the log so far beside it, if matplotlib is installed; no picture is worth a run."""
+        from tadicodec.errors import InputError
+        from tadicodec.plots import draw_curves, png
+
+        with suppress(InputError, OSError):
+            write_bytes(self.out / "curves.png", png(draw_curves(self.out / "log.jsonl")), overwrite=True)
 
     def images(self, pictures: dict[str, Tensor], step: int) -> None:
         """Mels [bins, frames], low frequencies at the bottom."""

@@ -24,7 +24,9 @@ from tadicodec.model.decoder import Conditioning
 from tadicodec.model.field import Field
 from tadicodec.model.flow import solve
 from tadicodec.model.fused import unfuse
-from tadicodec.train.codec_task import CodecNetwork, CodecObjective, CodecTask, heard_error, mean_error
+from tadicodec.train.codec_network import CodecNetwork, heard_error, mean_error
+from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.codec_task import CodecTask
 from tadicodec.train.task import Batch, Losses
 
 STEPWISE = ("in_linear", "out_linear", "diff_step_mlp", "layers", "norm")  # of the decoder: what runs at every step

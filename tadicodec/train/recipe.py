@@ -21,11 +21,12 @@ from tadicodec.train.task import Task
 
 if TYPE_CHECKING:
     from tadicodec.text.tokens import TextTokenizer
-    from tadicodec.train.codec_task import CodecObjective
+    from tadicodec.train.codec_objective import CodecObjective
 
 Assembled = tuple[Task, Data, Mapping[str, Data]]  # with the validation splits by the name they are logged under
 
 SECTIONS = ("base", "task", "out", "data", "model", "objective", "optim", "loop", "init")
+SPEAKERS = ("tts_ar", "tts_masked")
 PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss scale in every checkpoint
 
 
@@ -48,15 +49,18 @@ class DataConfig:
         require_range("data", self, 0, 1, "bare_text", "damage", "voices")
 
 
-def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) -> TrainState:
-    """Train what a recipe describes; `overrides` are "section.key=value" strings.
+def run_recipe(path: Path | str, overrides: list[str], progress: bool = True, model: str | None = None) -> TrainState:
+    """Train what a recipe describes; `overrides` are "section.key=value" strings. model: the codec to train with, as
+    `carry_model` says.
 
     Raises:
-        InputError: unknown keys, unreadable files, or values out of range.
+        InputError: unknown keys, unreadable files, values out of range, or tokens of another codec than `model`.
     """
     from accelerate import Accelerator
 
     document = read_recipe(Path(path), overrides)
+    if model is not None:
+        carry_model(document, model)
     loop = checked(LoopConfig, document.get("loop", {}), "loop")
     optim = checked(OptimConfig, document.get("optim", {}), "optim")
     data = checked(data_kind(document), document.get("data", {}), "data")
@@ -69,9 +73,27 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True) ->
     return trainer.run(train, valid, batch, progress=progress)
 
 
+def carry_model(document: dict[str, Any], model: str) -> None:
+    """Put a codec where a task has its place for one: a speech language model speaks its codes, few_step makes it
+    faster, the codec task starts from it. Raises InputError for a task without one, and where the recipe names
+    another."""
+    task = document["task"]
+    section, key = {"few_step": (document["model"], "pretrained"), "codec": (document, "init")}.get(task, (None, ""))
+    if task in SPEAKERS:
+        from tadicodec.codec import Codec
+
+        codec = Codec.from_pretrained(None if model == "bundled" else model)
+        section, key, model = document["model"], "codec", codec.weights
+    if section is None:
+        raise InputError(f"--model is the codec of a speech language model, of few_step or of codec, not of {task}")
+    if section.get(key) not in (None, "", model):
+        raise InputError(f"--model is {model}, but the recipe names {section[key]} as its {key}; leave one of them out")
+    section[key] = model
+
+
 def data_kind(document: dict[str, Any]) -> type:
     """What the `data` section of a task holds: features for codecs, codes for language models."""
-    if document["task"] not in ("tts_ar", "tts_masked"):
+    if document["task"] not in SPEAKERS:
         return DataConfig
     from tadicodec.data.token_batches import TokenData
 
@@ -97,7 +119,8 @@ def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
 
 def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
     from tadicodec.text.tokens import load_tokenizer
-    from tadicodec.train.codec_task import CodecObjective, CodecTask
+    from tadicodec.train.codec_objective import CodecObjective
+    from tadicodec.train.codec_task import CodecTask
 
     config = CodecConfig.from_dict(document["model"])
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
@@ -197,6 +220,10 @@ def initialise(task: Task, name: str) -> None:
 
     network, file = task.networks[task.ema], Path(name) / "average.safetensors"
     if not file.is_file():
+        if hasattr(network, "network"):  # a speech language model: the learner holds it as it is saved
+            from tadicodec.train.token_recipe import start_from_speaker
+
+            return start_from_speaker(task, name)
         return start_from_model(network, None if name == "bundled" else name)
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
@@ -208,12 +235,8 @@ def initialise(task: Task, name: str) -> None:
 
 def start_from_model(network: nn.Module, name: str | None) -> None:
     from tadicodec.checkpoint import find_model, load_weights, vocoder_file
-    from tadicodec.train.codec_task import CodecNetwork
+    from tadicodec.train.codec_network import CodecNetwork
 
-    if hasattr(network, "network"):  # a speech language model: the learner holds it as it is saved
-        if name is None:
-            raise InputError("init: for a language model give a folder or a hub id, not bundled")
-        return load_weights(network.network, find_model(name) / "model.safetensors")
     folder = find_model(name)
     if isinstance(network, CodecNetwork):
         load_weights(network.codec, folder / "model.safetensors")

@@ -1,5 +1,5 @@
-"""What makes the summary of a prompt (`model/voice.py`) a speaker embedding: it has to tell the corpus's speakers apart,
-and what is decoded has to sum up as the recording does."""
+"""What makes the summary of a prompt (`model/voice.py`) a speaker embedding: it has to tell the corpus's speakers
+apart, and what is decoded has to sum up as the recording does."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from tadicodec.train.loop import Data
 from tadicodec.train.masked_task import MaskedObjective, MaskedTask
 from tadicodec.train.task import Task
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM
-from tadicodec.tts.folder import HUB_FILES, build_network, find_model, load_causal_lm
-from tadicodec.tts.model_config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config
+from tadicodec.tts.folder import HUB_FILES, build_network, find_model, find_tts_model, load_causal_lm, load_weights
+from tadicodec.tts.model_config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config, read_tts_config
 from tadicodec.tts.text_reader import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
 from tadicodec.tts.vocabulary import add_codes, tokenizer_vocabulary
 
@@ -27,6 +27,7 @@ MODEL_KEYS = {
     "text",
     "tokenizer_folder",
     "codec",
+    "codec_name",
     "pretrained",
     "codebook_size",
     "model",
@@ -44,8 +45,7 @@ def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> t
         raise InputError(f"model: phone_vocab_size is below the tokenizer's {reader.vocab_size} ids; raise it")
     objective = checked(MaskedObjective, document.get("objective", {}), "objective")
     in_a_row = not config.shape.text_layers
-    train, valid, codec = splits(data, reader, config, config.shape.cond_codebook_size, in_a_row=in_a_row)
-    config = replace(config, codec=config.codec or codec)
+    train, valid, config = splits(data, reader, config, config.shape.cond_codebook_size, in_a_row=in_a_row)
     tokenizer = None if config.text == BYTES else folder
     return MaskedTask(config, build_network(config), objective, tokenizer), train, valid
 
@@ -56,8 +56,7 @@ def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple
         return build_extended(document["model"], data, objective)
     config = read_config(document["model"], AR)
     reader = load_reader(config.text, Path())
-    train, valid, codec = splits(data, reader, config, config.shape.codebook_size, in_a_row=True)
-    config = replace(config, codec=config.codec or codec)
+    train, valid, config = splits(data, reader, config, config.shape.codebook_size, in_a_row=True)
     return ArTask(config, build_network(config), objective), train, valid
 
 
@@ -76,9 +75,18 @@ def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjectiv
     if config.text == BYTES:
         raise InputError("model: a pretrained language model reads chat messages; text is qwen or phi")
     reader = ChatReader(tokenizer, config.text)
-    train, valid, codec = splits(data, reader, config, size, in_a_row=True)
-    config = replace(config, codec=config.codec or codec)
+    train, valid, config = splits(data, reader, config, size, in_a_row=True)
     return ArTask(config, ExtendedLM(lm, tokenizer_vocabulary(tokenizer)), objective, tokenizer), train, valid
+
+
+def start_from_speaker(task: ArTask | MaskedTask, name: str) -> None:
+    """Begin with the weights of a speech language model: a folder, a hub id, or "bundled", the one of the task's
+    engine. Raises InputError for one that speaks another codec's codes, which would mean nothing here."""
+    folder = find_tts_model(None if name == "bundled" else name, task.config.engine if name == "bundled" else None)
+    own, other = task.config.codec, read_tts_config(folder / "config.json").codec
+    if own and other and own != other:
+        raise InputError(f"init: {name} speaks the codes of codec {other}, the corpus holds those of {own}")
+    load_weights(task.networks[task.ema].network, folder / "model.safetensors")
 
 
 def read_config(model: dict[str, Any], engine: str) -> TtsConfig:
@@ -99,17 +107,22 @@ def read_config(model: dict[str, Any], engine: str) -> TtsConfig:
 
 def splits(
     data: TokenData, reader: TextReader, config: TtsConfig, codebook_size: int, *, in_a_row: bool
-) -> tuple[Data, Data, str]:
-    """Training and validation, and the hash of the codec that made the codes. in_a_row: text counts in a batch."""
-    found, codecs = [], set()
+) -> tuple[Data, Data, TtsConfig]:
+    """Training and validation, and the configuration with the codec that made the codes. in_a_row: text counts in a
+    batch. Raises InputError for a corpus of another codec than the configuration's."""
+    found = []
     for split in (data.train_split, data.valid_split):
         corpus = TokenCorpus(data.corpus, split, min_tokens=data.min_tokens, max_tokens=data.max_tokens)
         if corpus.top_code() >= codebook_size:
             raise InputError(f"{data.corpus}: holds code {corpus.top_code()}, the model has {codebook_size}")
         collate = TokenCollator(corpus, reader, config, data)
         found.append(Data(lengths_of(corpus, collate, data, in_a_row), collate))
-        codecs.add(corpus.codec)
-    return found[0], found[1], codecs.pop()
+    if config.codec and config.codec != corpus.codec:
+        raise InputError(
+            f"{data.corpus}: codes of codec {corpus.codec_name or 'unknown'} ({corpus.codec}), not of {config.codec}; "
+            "tokenize with the --model that this training names"
+        )
+    return found[0], found[1], replace(config, codec=corpus.codec, codec_name=corpus.codec_name)
 
 
 def lengths_of(corpus: TokenCorpus, collate: TokenCollator, data: TokenData, in_a_row: bool) -> list[int]:

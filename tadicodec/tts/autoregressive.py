@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
 from tadicodec.errors import InputError, reason
+from tadicodec.extras import need
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
-from tadicodec.tts.stable import shrink_gradient
-from tadicodec.tts.stable_lm import PRESETS, attention_name, use_deep_norm
+from tadicodec.tts.stable import PRESETS, attention_name, shrink_gradient, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"
@@ -80,6 +80,7 @@ def check_shape(values: dict[str, Any]) -> None:
 
 
 def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
+    need("transformers", "an autoregressive model")
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 

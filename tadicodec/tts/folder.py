@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tadicodec import arguments
 from tadicodec.checkpoint import (
     check_numbers,
     find_model,
@@ -38,8 +39,8 @@ def find_tts_model(name: str | os.PathLike | None, engine: str | None) -> Path:
     Raises:
         InputError: no such model.
     """
-    if engine is not None and engine not in ENGINES:
-        raise InputError(f"engine {engine!r}: there are {' and '.join(ENGINES)}")
+    if engine is not None and (not isinstance(engine, str) or engine not in ENGINES):
+        raise InputError(f"engine {arguments.described(engine)}: there are {' and '.join(ENGINES)}")
     if name is not None:
         return find_model(name, HUB_FILES)
     engine = engine or DEFAULT_ENGINE
@@ -118,7 +119,8 @@ def save_transformers(folder: Path, config: TtsConfig, lm: Any, tokenizer: Any) 
     folder = Path(folder).resolve()
     with writing(folder), replaced(folder) as draft:
         ours = config.to_dict()
-        setattr(lm.config, HF_SECTION, {key: ours[key] for key in ("codec", "text", "name", "sampling", "decoding")})
+        kept = ("codec", "codec_name", "text", "name", "sampling", "decoding")
+        setattr(lm.config, HF_SECTION, {key: ours[key] for key in kept})
         lm.generation_config = GenerationConfig()  # our own sampling decides, not the base model's
         lm.save_pretrained(str(draft))
         tokenizer.save_pretrained(str(draft))

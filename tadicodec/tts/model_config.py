@@ -46,13 +46,14 @@ class TtsConfig:
     decoding: Decoding | None = None  # None: as the codec does by itself
     text: str = BYTES  # "bytes", or the chat style a published model reads
     codec: str = ""  # content hash of the codec whose codes it speaks; "": unknown
+    codec_name: str = ""  # what that codec calls itself, for messages
     name: str = ""
 
     def __post_init__(self) -> None:
         if self.text not in TEXTS:
             raise InputError(f"config: text is one of {', '.join(TEXTS)}, not {self.text!r}")
-        if not isinstance(self.codec, str) or not isinstance(self.name, str):
-            raise InputError("config: codec and name are strings")
+        if not all(isinstance(value, str) for value in (self.codec, self.codec_name, self.name)):
+            raise InputError("config: codec, codec_name and name are strings")
         timed = isinstance(self.shape, ArConfig) or (isinstance(self.shape, MaskedConfig) and self.shape.duration_size)
         if timed and self.text != BYTES:
             raise InputError("config: a model with a duration network reads bytes; set text: bytes")
@@ -63,6 +64,7 @@ class TtsConfig:
             "engine": self.engine,
             "name": self.name,
             "codec": self.codec,
+            "codec_name": self.codec_name,
             "text": self.text,
             "model": shape,
             "sampling": asdict(self.sampling),
@@ -111,6 +113,7 @@ def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[
         decoding=None if decoding is None else build(Decoding, decoding),
         text=document.get("text", BYTES),
         codec=document.get("codec", ""),
+        codec_name=document.get("codec_name", ""),
         name=document.get("name", ""),
     )
 

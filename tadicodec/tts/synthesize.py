@@ -10,9 +10,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from tadicodec import arguments
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
-from tadicodec.pipeline.waves import Wave, to_samples
+from tadicodec.pipeline.waves import Wave, generator_of, to_samples
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.clean import clean
 from tadicodec.text.numbers import say
@@ -39,11 +40,14 @@ class Speaker:
     """A speech language model and the codec whose codes it speaks."""
 
     def __init__(self, codec: Codec, engine: Engine) -> None:
+        arguments.kind("a Speaker's codec", codec, Codec, "loaded by Codec.from_pretrained")
         self.codec, self.engine = codec, engine
         made_for, size = engine.config.codec, codec.config.autoencoder.codebook_size
         if made_for and made_for != codec.weights:
+            named = f"{engine.config.codec_name!r} ({made_for})" if engine.config.codec_name else made_for
             raise InputError(
-                f"this model speaks the codes of codec {made_for}, not of {codec.name!r} ({codec.weights})"
+                f"this model speaks the codes of codec {named}, not of {codec.name!r} ({codec.weights}); give the one "
+                "its corpus was tokenized with as --model (codec=...)"
             )
         if not made_for and engine.config.text != BYTES and codec.bundled:
             raise InputError(
@@ -111,7 +115,7 @@ class Speaker:
         generator: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
         """As `speak`, sentence by sentence: the first wave is there after the first sentence."""
-        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        generator = generator_of(generator)
         for speech in self.codes(text, prompt, options, generator):
             yield self.decode(speech, prompt, options, generator)
 
@@ -119,8 +123,10 @@ class Speaker:
         self, text: str, prompt: Prompt, options: Options = Options(), generator: torch.Generator | None = None
     ) -> Iterator[Speech]:
         """The language model's part alone: one Speech a sentence."""
-        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        generator = generator_of(generator)
         self.codec.limits.check_prompt(prompt)
+        arguments.kind("a text", text, str, "a string")
+        arguments.kind("options", options, Options, "an Options of tadicodec.tts.synthesize")
         for sentence, script in self.plan(text, prompt, options):
             codes = self.engine.sample(script, prompt, generator)[None]
             length = torch.tensor([codes.shape[1]])
@@ -159,8 +165,7 @@ class Speaker:
         return min(spoken, room)
 
     def tokens(self, seconds: float) -> int:
-        if not 0 < seconds < 3600:
-            raise InputError(f"{seconds} s: the length is above 0 and below an hour")
+        seconds = arguments.number("seconds", seconds, 0.01, 3600, ", the length of the speech")
         return max(round(seconds * self.codec.token_rate), 1)
 
     def decode(self, speech: Speech, prompt: Prompt, options: Options, generator: torch.Generator) -> Tensor:

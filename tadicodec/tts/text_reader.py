@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from tadicodec.extras import need
 from tadicodec.pretrained import load_pretrained
 from tadicodec.text.tokens import ByteTokenizer
 
@@ -52,6 +53,7 @@ def load_tokenizer(folder: Path, *, alone: bool = False) -> Any:
     """The transformers tokenizer of a folder, without running any code it holds. Raises InputError."""
     if not alone:
         return load_pretrained("AutoTokenizer", folder)
+    need("transformers", "this model's tokenizer")
     from transformers import PretrainedConfig
 
     return load_pretrained("AutoTokenizer", folder, config=PretrainedConfig())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tadicodec.audio import files
+from tadicodec.audio import recording
 from tadicodec.audio.blocks import Resampler, read_wave_blocks, send_wave_blocks, write_wave_blocks
 from tadicodec.audio.files import read_audio, write_audio, write_audio_stream
 from tadicodec.audio.resample import resample
@@ -22,7 +22,8 @@ def noise(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", [8000, 16000, 24000, 44100, 48000])
 def test_reading_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int) -> None:
-    monkeypatch.setattr(files, "BLOCK", 10_007)
+    monkeypatch.setattr(recording, "BLOCK", 10_007)
+    monkeypatch.setattr(recording, "SMALL", 1009)
     soundfile.write(tmp_path / "a.wav", np.stack([noise(99_000), -0.5 * noise(99_000)], axis=1), rate)
     whole = resample(*read_audio(tmp_path / "a.wav"), 24000)
     blocks = list(read_wave_blocks(tmp_path / "a.wav", 24000))

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from tadicodec.audio.files import inspect_audio, read_audio, write_audio, write_audio_stream
-from tadicodec.errors import InputError
+from tadicodec.errors import InputError, InputWarning
 
 TONE = (0.3 * np.sin(np.arange(24000) * 0.05)).astype(np.float32)
 
@@ -74,9 +74,6 @@ def bad_inputs(folder):
     soundfile.write(folder / "none.wav", TONE[:0], 24000)
     for name, value in (("nan.wav", np.nan), ("inf.wav", np.inf)):
         soundfile.write(folder / name, np.array([0, value, 0], np.float32), 24000, subtype="FLOAT")
-    soundfile.write(folder / "whole.flac", TONE, 24000)
-    whole = (folder / "whole.flac").read_bytes()
-    (folder / "half.flac").write_bytes(whole[: len(whole) // 2])
     soundfile.write(folder / "slow.wav", TONE, 3)
     return {
         "missing.wav": "does not exist",
@@ -88,7 +85,6 @@ def bad_inputs(folder):
         "none.wav": "no samples",
         "nan.wav": "NaN",
         "inf.wav": "NaN",
-        "half.flac": "damaged",
         "slow.wav": "3 Hz",
     }
 
@@ -111,7 +107,8 @@ def test_a_named_pipe_is_read(tmp_path):
     read_end, write_end = os.pipe()
     os.write(write_end, (tmp_path / "a.wav").read_bytes()[:4000])
     os.close(write_end)
-    wave, _ = read_audio(f"/dev/fd/{read_end}")
+    with pytest.warns(InputWarning, match="0.08 of 1.00 s"):
+        wave, _ = read_audio(f"/dev/fd/{read_end}")
     os.close(read_end)
     assert len(wave) == (4000 - 44) // 2
 

@@ -164,11 +164,13 @@ def test_a_text_too_long_is_refused_when_it_is_encoded(refused, make_wave, tmp_p
 
 @pytest.mark.parametrize("command", ["encode", "decode", "reconstruct"])
 def test_a_full_disk(refused, tokens, tmp_path, monkeypatch, command):
-    def fill(target, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+    def fill(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    writer = "tadicodec.outputs.replace" if command == "encode" else "tadicodec.audio.blocks.put"
-    monkeypatch.setattr(writer, fill)
+    if command == "encode":
+        monkeypatch.setattr(os, "replace", fill)
+    else:
+        monkeypatch.setattr("tadicodec.audio.blocks.put", fill)
     source = tokens if command == "decode" else tmp_path / "good.wav"
     target = tmp_path / ("out.tdc" if command == "encode" else "out.wav")
     refused("No space left", command, source, target)

@@ -64,7 +64,7 @@ def test_wrong_arguments_are_one_line_and_exit_code_two(cli, arguments, tmp_path
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "tadicodec: stopped; every file that was written is whole"),
         (OSError(28, "No space left on device", "x.wav"), 2, "tadicodec: error: x.wav: No space left on device\n"),
         (MemoryError(), 2, "tadicodec: error: out of memory; try a smaller --batch-size or shorter recordings\n"),
         (RuntimeError("CUDA out of memory. Tried"), 2, "tadicodec: error: out of memory; try"),
@@ -93,11 +93,23 @@ def test_exit_code_of_the_process(tmp_path):
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and "does not exist" in result.stderr
 
 
-def test_ctrl_c_is_silent():
-    code = "import os, signal; from tadicodec.cli import main, info; info.run = lambda _: os.kill(os.getpid(), 2); "
+@pytest.mark.parametrize("number", [2, 15])
+@pytest.mark.parametrize("command", ["info", "tokenize"])
+def test_signals_end_with_a_line_that_says_what_is_kept(number, command):
+    code = "import os, signal, time; from tadicodec.cli import main, info, tokenize; "
+    code += f"info.run = tokenize.run = lambda _: (os.kill(os.getpid(), {number}), time.sleep(60)); "
     code += "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job starts with it ignored
-    result = python("-c", code + "exit(main.main(['info']))")
-    assert result.returncode == 130 and result.stderr == ""
+    given = ["info"] if command == "info" else ["tokenize", "a", "b"]
+    result = python("-c", code + f"exit(main.main({given}))")
+    assert result.returncode == 130 and result.stderr.count("\n") == 1 and result.stdout == ""
+    kept = "every file that was written is whole" if command == "info" else "the same command goes on"
+    assert result.stderr.startswith("tadicodec: stopped; ") and kept in result.stderr
+
+
+def test_standard_output_on_a_full_disk():
+    command = f"{sys.executable} -m tadicodec --version > /dev/full"
+    result = subprocess.run(command, shell=True, check=False, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2 and result.stderr == "tadicodec: error: cannot go on: No space left on device\n"
 
 
 def test_a_broken_pipe_is_silent(make_wave):

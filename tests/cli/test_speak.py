@@ -118,7 +118,7 @@ def test_a_codec_of_other_codes_is_refused(cli, models, prompt, tmp_path, other_
 def test_tokenize(cli, tiny_model, tmp_path):
     manifest = write_corpus(tmp_path / "corpus")
     result = cli("tokenize", manifest, tmp_path / "tokens", "--model", tiny_model)
-    assert result.code == 0 and result.text.startswith("tokenized 6 utterances in 1 shards"), result.err
+    assert result.code == 0 and result.text.startswith("tokenized 6 recordings in 1 shard"), result.err
     assert parquet.read_table(tmp_path / "tokens").num_rows == 6
     again = cli("tokenize", manifest, tmp_path / "tokens", "--model", tiny_model, "--json")
     assert json.loads(again.text)["kept"] == 6

@@ -29,12 +29,14 @@ def test_train_passes_the_overrides_on(cli, monkeypatch):
     calls = []
     monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *given, **options: calls.append((given, options)))
     assert cli("train", "recipe.yaml", "optim.lr=-1", "loop.seed=2").code == 0
-    assert calls == [(("recipe.yaml", ["optim.lr=-1", "loop.seed=2"]), {"progress": calls[0][1]["progress"]})]
+    options = {"progress": calls[0][1]["progress"], "model": None}
+    assert calls == [(("recipe.yaml", ["optim.lr=-1", "loop.seed=2"]), options)]
 
 
 @pytest.mark.parametrize(
-    ("state", "code"), [({"step": 9}, 0), ({"interrupted": False}, 0), ({"interrupted": True}, 130)]
+    ("state", "code"), [({"step": 9}, 0), ({"interrupted": False}, 0), ({"interrupted": True, "step": 9}, 130)]
 )
 def test_an_interrupted_run_is_not_a_finished_one(cli, monkeypatch, state, code):
     monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *_, **__: SimpleNamespace(**state))
-    assert cli("train", "recipe.yaml").code == code
+    result = cli("train", "recipe.yaml")
+    assert result.code == code and ("stopped at step 9" in result.err) == bool(code)

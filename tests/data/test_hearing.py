@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tadicodec.data.prepare import prepare_features
 
 from tadicodec.config import MelConfig
 from tadicodec.data.collate import Collator
+from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
 from tadicodec.data.hearing import Hearing
 from tadicodec.errors import InputError
@@ -61,7 +61,7 @@ def test_a_clip_is_drawn_for_itself(features: Features) -> None:
     first = [hearing(clip, generator) for clip in features.clips]
     again = torch.Generator().manual_seed(1)
     calm = Hearing(features, MEL)
-    for clip, one in list(zip(features.clips, first))[:-1]:
+    for clip in features.clips[:-1]:
         calm(clip, again)
     last = hearing(features.clips[-1], again)
     assert np.array_equal(last.mel, first[-1].mel) and np.array_equal(last.target, first[-1].target)

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from tadicodec.errors import InputError
 from tadicodec.integers import ranges
-from tadicodec.integers.activation import Activation
+from tadicodec.integers.activation import Activation, hadamard, random_signs, rotate, smoothing_scale
 from tadicodec.integers.grid import Grid, round_to_grid, split, to_levels, weight_grid
 from tadicodec.integers.packing import from_fixed_point, pack, to_fixed_point, unpack
-from tadicodec.integers.rotation import hadamard, random_signs, rotate
-from tadicodec.integers.smoothing import smoothing_scale
 from tadicodec.integers.straight import fake_quantize, lsq_factor, pass_through, round_through, scale_gradient, stored
 from tadicodec.quant import observe
 from tadicodec.quant.lowrank import LowRank, loftq

@@ -1,4 +1,4 @@
-"""An encoder whose later blocks work at 25 Hz: padding changes nothing, states and codes come out as many as they should."""
+"""An encoder whose later blocks work at 25 Hz: padding changes nothing, and as many states and codes come out."""
 
 from __future__ import annotations
 

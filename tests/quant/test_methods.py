@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.integers.activation import Activation
+from tadicodec.integers.activation import Activation, quantize_heads, quantize_keys_and_values
 from tadicodec.integers.grid import split
-from tadicodec.integers.keyvalue import quantize_heads, quantize_keys_and_values
 from tadicodec.integers.packed_linear import PackedLinear
 from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.l4q import L4QLinear
 from tadicodec.quant.lr_qat import LRQATLinear
 from tadicodec.quant.observe import SavedBytes, collect_inputs
-from tadicodec.quant.recipe import QuantConfig, TuneConfig
 from tadicodec.quant.roste import RoSTELinear
+from tadicodec.quant.settings import QuantConfig, TuneConfig
 from tadicodec.quant.ternary import TernaryLinear
 from tadicodec.quant.zero_qat import ZeroQATLinear
 from tadicodec.quant.zeroth import Directions, ZerothOrder

@@ -250,7 +250,7 @@ def test_speech_that_cannot_be_stored(tmp_path, wrong):
 
 
 def test_a_batch_is_refused():
-    two = Speech(torch.zeros(2, 1, dtype=torch.int64), torch.ones(2), torch.tensor([1, 2]), (None, None))
+    two = Speech(torch.zeros(2, 1, dtype=torch.int64), torch.tensor([1, 1]), torch.tensor([1, 2]), (None, None))
     with pytest.raises(InputError, match="one utterance, not 2"):
         to_bytes(two)
     assert same(from_bytes(to_bytes(two[1])).speech, two[1])

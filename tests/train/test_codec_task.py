@@ -7,7 +7,9 @@ import torch
 
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.train.codec_task import CodecObjective, CodecTask, heard_error
+from tadicodec.train.codec_network import heard_error
+from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.codec_task import CodecTask
 from tests.conftest import tiny_codec, tiny_config
 from tests.train.test_known_codes import batch_of
 

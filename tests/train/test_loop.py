@@ -124,7 +124,7 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     assert len({tuple(values) for values in heard.values()}) == len(kinds)
     assert Codec.from_pretrained(tmp_path / "model").name == "tiny"
     assert len(checkpoints(tmp_path / "checkpoints")) <= 2
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert list((tmp_path / "tensorboard").iterdir()) and (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_a_part_keeps_the_rest(recipe: Path, tmp_path: Path) -> None:
@@ -137,11 +137,6 @@ def test_training_a_part_keeps_the_rest(recipe: Path, tmp_path: Path) -> None:
         second = Codec.from_pretrained(tmp_path / str(number) / "model")
         assert first.weights == second.weights
         assert not torch.equal(first.model.decoder.in_linear.weight, second.model.decoder.in_linear.weight)
-    changes = ["objective.part=transcriber", "objective.ctc_weight=0", "objective.transcript_weight=1", "loop.steps=3"]
-    run_recipe(recipe, [f"out={tmp_path / 'heard'}", f"init={start}", *changes], progress=False)
-    heard = Codec.from_pretrained(tmp_path / "heard" / "model").model.state_dict()
-    changed = [name for name, value in first.model.state_dict().items() if not torch.equal(value, heard[name])]
-    assert changed and all(name.startswith("transcriber.") for name in changed)
     with pytest.raises(InputError, match="no such model folder"):
         run_recipe(recipe, [f"out={tmp_path / 'third'}", f"init={tmp_path / 'none'}"], progress=False)
 

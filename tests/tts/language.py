@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tadicodec.data.shard_writer import Mark, write_shard
 from tadicodec.data.shards import arrow, schema
-from tadicodec.data.token_corpus import write_shard
 from tadicodec.speech import Prompt
 from tadicodec.tts.model_config import TtsConfig, parse_tts_config
 
@@ -54,7 +54,7 @@ def write_language(folder: Path, count: int = 120, seed: int = 0, timed: bool = 
     folder.mkdir(parents=True, exist_ok=True)
     half = len(rows) // 2
     for shard, part in enumerate((rows[:half], rows[half:])):
-        write_shard(folder / f"{shard:05d}.parquet", part, "test")
+        write_shard(folder / f"{shard:05d}.parquet", part, Mark("test", 2))
     assert arrow().parquet.read_schema(folder / "00000.parquet").names == schema().names
     return folder
 

@@ -111,7 +111,7 @@ def test_prompts_of_every_kind(speaker: Speaker, monkeypatch: pytest.MonkeyPatch
     [
         ("", FAST, "nothing to say"),
         ("🎉", FAST, "nothing to say"),
-        ("Hello.", Options(-1.0), "above 0"),
+        ("Hello.", Options(-1.0), "from 0.01"),
         ("Hello.", Options(60.0), "longer than"),
         ("Hello.", Options(steps=0), "steps"),
     ],

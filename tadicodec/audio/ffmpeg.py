@@ -1,0 +1,225 @@
+"""What libsndfile does not read (m4a, mp4, webm, wma, amr, films): through PyAV, or else an `ffmpeg` on the PATH.
+
+Both are the same library. It is told which containers it may open: the others (playlists, lists of files) are texts
+that name further files and addresses, and a recording must not make this program read those.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tadicodec.errors import reason
+
+CONTAINERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,loas,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
+    "mp3,mpeg,mpegts,mpegvideo,ogg,rm,spx,tta,voc,w64,wav,wv"
+)
+ESTIMATED = {
+    "aac",
+    "ac3",
+    "amr",
+    "amrnb",
+    "amrwb",
+    "eac3",
+    "gsm",
+    "loas",
+    "mp3",
+    "mpeg",
+    "mpegts",
+}  # lengths are guessed
+AU_HEADER = struct.Struct(">4sIIIII")
+BLOCK = 1 << 18  # samples
+
+
+class FfmpegError(Exception):
+    """What ffmpeg has to say about a file that it cannot read."""
+
+
+def has_pyav() -> bool:
+    """Whether PyAV is installed (the extra `formats`)."""
+    return importlib.util.find_spec("av") is not None
+
+
+def available() -> bool:
+    """Whether there is any ffmpeg."""
+    return has_pyav() or shutil.which("ffmpeg") is not None
+
+
+def open_ffmpeg(stream: BinaryIO) -> PyAvSound | ProgramSound:
+    """The sound of a seekable stream; PyAV where it is installed.
+
+    Raises:
+        FfmpegError: not a recording that ffmpeg reads, or no sound in it.
+    """
+    stream.seek(0)
+    return PyAvSound(stream) if has_pyav() else ProgramSound(stream)
+
+
+class PyAvSound:
+    """The best sound track of a file, decoded by PyAV."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        import av
+
+        self.damaged = 0
+        try:
+            self.file = av.open(stream, container_options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise FfmpegError(reason(error)) from error
+        self.track = self.file.streams.best("audio")
+        if self.track is None or not self.track.codec_context.sample_rate:
+            self.file.close()
+            raise FfmpegError("there is no sound in it")
+        self.sample_rate: int = self.track.codec_context.sample_rate
+        self.channels: int = max(self.track.codec_context.channels, 1)
+        self.format, self.subtype = self.file.format.name, self.track.codec_context.name
+        self.samples = self.announced()
+
+    def announced(self) -> int | None:
+        """Samples that the file says it has; None where it says nothing, or guesses."""
+        if self.format in ESTIMATED:
+            return None
+        if self.track.duration:
+            return round(float(self.track.duration * self.track.time_base) * self.sample_rate)
+        if self.file.duration:  # of a film; its sound may end a little earlier
+            return round(self.file.duration * self.sample_rate / 1e6)
+        return None
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Blocks [n, channels] float32. Packets that cannot be decoded are counted and left out, as players do."""
+        convert = Converter(self.sample_rate)
+        for packet in self.packets():
+            for frame in self.frames(packet):
+                yield from convert(frame)
+        yield from convert(None)
+
+    def packets(self) -> Iterator[Any]:
+        import av
+
+        try:
+            yield from self.file.demux(self.track)
+        except (av.error.FFmpegError, OSError):  # what follows cannot be told apart
+            self.damaged += 1
+            yield None
+
+    def frames(self, packet: Any) -> list[Any]:
+        import av
+
+        try:
+            return self.track.codec_context.decode(packet)
+        except (av.error.FFmpegError, ValueError):
+            self.damaged += 1
+            return []
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class Converter:
+    """Frames of any sample format (and, in films, of changing rate or channels) to blocks [n, channels] float32 of one
+    rate and of the first frame's channels."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.kind: tuple[Any, ...] | None = None
+        self.layout: Any = None
+        self.resampler: Any = None
+
+    def __call__(self, frame: Any) -> Iterator[np.ndarray]:
+        """None for the frame: the end."""
+        import av
+
+        kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self.resampler is not None and kind != self.kind:
+            yield from map(samples_of, self.resampler.resample(None))
+        if frame is None:
+            return
+        if kind != self.kind:
+            self.layout = self.layout or frame.layout
+            self.resampler = av.AudioResampler("fltp", self.layout, self.sample_rate)
+            self.kind = kind
+        frame.pts = None  # gaps in the times are no gaps in the sound
+        yield from map(samples_of, self.resampler.resample(frame))
+
+
+def samples_of(frame: Any) -> np.ndarray:
+    return np.ascontiguousarray(frame.to_ndarray().T)
+
+
+class ProgramSound:
+    """The best sound track of a file, decoded by the program `ffmpeg` into an AU stream on its standard output."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.damaged, self.samples = 0, None
+        self.format, self.subtype = "ffmpeg", "decoded"
+        self.stack = ExitStack()
+        self.errors = self.stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        try:
+            self.process = self.start(self.path_of(stream))
+            head = self.process.stdout.read(AU_HEADER.size)
+            if len(head) < AU_HEADER.size:
+                self.process.wait()
+                raise FfmpegError(self.said() or "there is no sound in it")
+            _, offset, _, _, self.sample_rate, self.channels = AU_HEADER.unpack(head)
+            self.process.stdout.read(offset - AU_HEADER.size)
+        except BaseException:
+            self.close()
+            raise
+
+    def path_of(self, stream: BinaryIO) -> Path:
+        """A file, because the index of an m4a is often at its end and a pipe cannot be gone back in."""
+        copy = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tadicodec-"))) / "recording"
+        with open(copy, "wb") as file:
+            shutil.copyfileobj(stream, file)
+        return copy
+
+    def start(self, path: Path) -> subprocess.Popen[bytes]:
+        command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe"]
+        command += [
+            "-format_whitelist",
+            CONTAINERS,
+            "-i",
+            f"file:{path}",
+            "-map",
+            "0:a:0",
+            "-c:a",
+            "pcm_f32be",
+            "-f",
+            "au",
+        ]
+        return subprocess.Popen(
+            [*command, "pipe:1"], stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL
+        )
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Blocks [n, channels] float32."""
+        width = 4 * self.channels
+        while data := self.process.stdout.read(BLOCK * width):
+            whole = len(data) // width * width
+            yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, self.channels)
+        self.process.wait()
+        self.damaged = bool(self.said())
+
+    def said(self) -> str:
+        """The last line of what ffmpeg complained about."""
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].rstrip(".") if lines else ""
+
+    def close(self) -> None:
+        process = getattr(self, "process", None)
+        if process is not None:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+        self.stack.close()

@@ -1,0 +1,123 @@
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that a client already plays."""
+
+from __future__ import annotations
+
+import io
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+from tadicodec.audio.blocks import WAV_HEADER, pcm
+from tadicodec.errors import InputError
+
+LIBRARY = {  # name -> libsndfile's format and subtype, media type
+    "flac": ("FLAC", "PCM_16", "audio/flac"),
+    "opus": ("OGG", "OPUS", "audio/ogg"),
+    "mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg"),
+}
+MEDIA = {"wav": "audio/wav", "pcm": "audio/pcm"} | {name: media for name, (_, _, media) in LIBRARY.items()}
+UNKNOWN = 0xFFFFFFFF
+
+
+class Outgoing(Protocol):
+    """An encoder of one stream of mono samples."""
+
+    def add(self, wave: np.ndarray) -> bytes:
+        """Samples [n] in [-1, 1] -> the bytes that can be sent now, maybe none."""
+
+    def finish(self) -> bytes:
+        """What is left."""
+
+
+def outgoing(form: str, sample_rate: int) -> Outgoing:
+    """The encoder of "wav", "flac", "opus", "mp3" or "pcm" (16 bits, little-endian, without a header).
+
+    Raises:
+        InputError: another format.
+    """
+    if form in LIBRARY:
+        return LibraryStream(form, sample_rate)
+    if form not in MEDIA:
+        raise InputError(f"audio cannot be sent as {form!r}; choose one of {', '.join(MEDIA)}")
+    return PcmStream(sample_rate, header=form == "wav")
+
+
+class PcmStream:
+    """Samples as they are. The WAV header says, as usual in streams, that the length is not known."""
+
+    def __init__(self, sample_rate: int, header: bool) -> None:
+        self.sample_rate = sample_rate
+        self.head = b""
+        if header:
+            form = (b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+            self.head = WAV_HEADER.pack(b"RIFF", UNKNOWN, b"WAVE", *form, b"data", UNKNOWN)
+
+    def add(self, wave: np.ndarray) -> bytes:
+        head, self.head = self.head, b""
+        return head + pcm(wave, self.sample_rate)
+
+    def finish(self) -> bytes:
+        head, self.head = self.head, b""
+        return head
+
+
+class LibraryStream:
+    """What libsndfile encodes, as far as it has written it."""
+
+    def __init__(self, form: str, sample_rate: int) -> None:
+        name, subtype, _ = LIBRARY[form]
+        self.target = Gone()
+        self.file = soundfile.SoundFile(self.target, "w", sample_rate, channels=1, format=name, subtype=subtype)
+
+    def add(self, wave: np.ndarray) -> bytes:
+        self.file.write(np.clip(wave, -1.0, 1.0).astype(np.float32))
+        return self.target.take()
+
+    def finish(self) -> bytes:
+        self.file.close()
+        return self.target.take()
+
+
+class Gone(io.RawIOBase):
+    """A file of which only the end is still here: what was taken cannot be changed any more (a length in a header, which
+    players do without)."""
+
+    def __init__(self) -> None:
+        self.gone = self.place = 0
+        self.here = bytearray()
+
+    def take(self) -> bytes:
+        """The bytes written since the last time."""
+        taken = bytes(self.here)
+        self.gone += len(taken)
+        self.here.clear()
+        return taken
+
+    def write(self, data: bytes | memoryview) -> int:
+        part = bytes(data)
+        if self.place >= self.gone:
+            start = self.place - self.gone
+            self.here[start : start + len(part)] = part
+        self.place += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.gone + len(self.here)}[whence]
+        self.place = base + offset
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        return 0

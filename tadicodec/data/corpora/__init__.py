@@ -1,0 +1,1 @@
+"""What a corpus may be: manifest, folder, tar shards, Hugging Face dataset, lhotse cuts; all become recordings."""

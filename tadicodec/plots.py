@@ -1,0 +1,181 @@
+"""Pictures for people: an utterance (sound, words, mel, codes) and a training run's curves. Needs the extra `plot`."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tadicodec.errors import InputError
+from tadicodec.text.captions import Word
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BITS = 14  # of a code
+FRAME_RATE, TOKEN_RATE = 50, 6.25  # a second
+MOST_SECONDS = 60.0  # in one picture
+INK, TINTS, SHADE = "#1b2a41", ("#cfe3f7", "#f7e3cf"), "#2a6f97"
+POINTS = 4000  # of a drawn waveform
+NOT_CURVES = {"kind", "step", "seconds"}
+COLUMNS = 3
+STYLES: dict[str, dict[str, Any]] = {
+    "train": {"color": SHADE, "linewidth": 1},
+    "valid": {"color": "#c8553d", "marker": "o", "markersize": 3},
+}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What is drawn: wave [N] at sample_rate, its mel [F, bins], its codes [T], and its words with their times."""
+
+    wave: np.ndarray
+    sample_rate: int
+    mel: np.ndarray
+    codes: np.ndarray
+    words: Sequence[Word] = ()
+
+    @property
+    def seconds(self) -> float:
+        return len(self.wave) / self.sample_rate
+
+
+def draw_utterance(utterance: Utterance, title: str = "") -> Figure:
+    """The waveform with the words on it, the mel, and the bits of the codes, over the same seconds; at most the first
+    minute. Raises InputError without matplotlib."""
+    shown = min(utterance.seconds, MOST_SECONDS)
+    figure = new_figure(min(max(0.9 * shown, 9.0), 40.0), 7.0)
+    rows = figure.subplots(3, 1, sharex=True, height_ratios=[2, 3, 2])
+    draw_wave(rows[0], utterance)
+    draw_mel(rows[1], utterance.mel)
+    draw_codes(rows[2], utterance.codes)
+    rows[0].set_xlim(0, shown)
+    rows[2].set_xlabel("seconds")
+    if utterance.seconds > shown:
+        title = f"{title} (the first {shown:.0f} of {utterance.seconds:.0f} s)".strip()
+    rows[0].set_title(title, fontsize=10)
+    return figure
+
+
+def draw_wave(axes: Axes, utterance: Utterance) -> None:
+    """Envelope of the samples, with each word on the time in which it is said."""
+    step = max(len(utterance.wave) // POINTS, 1)
+    whole = utterance.wave[: len(utterance.wave) // step * step].reshape(-1, step)
+    times = (np.arange(len(whole)) + 0.5) * step / utterance.sample_rate
+    axes.fill_between(times, whole.min(1), whole.max(1), color=SHADE, linewidth=0.5)
+    top = float(np.abs(utterance.wave).max(initial=1e-3)) * 1.1
+    axes.set_ylim(-top, 1.6 * top)
+    for number, word in enumerate(utterance.words):
+        if word.start < MOST_SECONDS:
+            axes.axvspan(word.start, word.end, color=TINTS[number % 2], linewidth=0, zorder=0)
+            place = (word.start + word.end) / 2
+            height = (1.2 + 0.22 * (number % 2)) * top
+            axes.text(place, height, plain(word.word), ha="center", va="center", fontsize=8, color=INK, clip_on=True)
+    axes.set_ylabel("sound")
+
+
+def draw_mel(axes: Axes, mel: np.ndarray) -> None:
+    """mel [F, bins], low frequencies at the bottom."""
+    frames, bins = mel.shape
+    axes.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, frames / FRAME_RATE, 0, bins))
+    axes.set_ylabel("mel band")
+
+
+def draw_codes(axes: Axes, codes: np.ndarray) -> None:
+    """The 14 bits of each code [T], one column a token, the most significant at the top."""
+    bits = (codes[None, :] >> np.arange(BITS)[:, None]) & 1
+    axes.imshow(
+        bits, origin="lower", aspect="auto", cmap="Blues", vmin=-0.3, vmax=1.3, extent=(0, len(codes) / 6.25, 0, BITS)
+    )
+    axes.set_ylabel("bits of the codes")
+    axes.set_yticks([0, BITS])
+
+
+def draw_mels(pictures: dict[str, np.ndarray]) -> Figure:
+    """Mels [F, bins] of the same speech under one another, with one scale."""
+    figure = new_figure(9.0, 2.4 * len(pictures))
+    low = min(float(mel.min()) for mel in pictures.values())
+    high = max(float(mel.max()) for mel in pictures.values())
+    rows = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, mel) in zip(rows, pictures.items(), strict=True):
+        draw_mel(axes, mel)
+        axes.images[0].set_clim(low, high)
+        axes.set_title(name, fontsize=10, loc="left")
+    rows[-1].set_xlabel("seconds")
+    return figure
+
+
+def draw_curves(log: Path) -> Figure:
+    """Each metric of a run's log.jsonl over its steps: a line in training, dots on held-out speech.
+
+    Raises:
+        InputError: no such log, or no numbers in it.
+    """
+    curves = read_curves(log)
+    count = len(curves)
+    rows = math.ceil(count / COLUMNS)
+    figure = new_figure(4.2 * min(count, COLUMNS), 2.8 * rows)
+    places = figure.subplots(rows, min(count, COLUMNS), squeeze=False).flat
+    for axes, (name, kinds) in zip(places, sorted(curves.items())):
+        for kind, points in kinds.items():
+            steps, values = zip(*points)
+            style = (
+                {"color": SHADE, "linewidth": 1} if kind == "train" else {"color": "#c8553d", "marker": "o", "ms": 3}
+            )
+            axes.plot(steps, values, label=kind, **style)
+        axes.set_title(name, fontsize=10)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, frameon=False)
+    for axes in list(figure.axes)[count:]:
+        axes.set_axis_off()
+    return figure
+
+
+def read_curves(log: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """metric -> "train" or "valid" -> (step, value), without what is not finite."""
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    try:
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{log} cannot be read as the log of a training run ({error.__class__.__name__})") from None
+    for row in rows:
+        for name, value in row.items():
+            if name not in NOT_CURVES and isinstance(value, int | float) and math.isfinite(value):
+                curves.setdefault(name, {}).setdefault(row["kind"], []).append((row["step"], value))
+    if not curves:
+        raise InputError(f"{log} holds no numbers yet")
+    return curves
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, without a window and without global state: threads may draw at once."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError('pictures need matplotlib: pip install "tadicodec[plot]"') from None
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a word in a script the font does not have
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def plain(word: Any) -> str:
+    """A word without what matplotlib would take for mathematics."""
+    return str(word).replace("$", r"\$")

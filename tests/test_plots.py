@@ -1,0 +1,75 @@
+"""Pictures are drawn of any speech, and say what they show."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tadicodec import plots
+from tadicodec.errors import InputError
+from tadicodec.text.captions import Word
+from tests.conftest import voice
+
+pytest.importorskip("matplotlib")
+
+
+def pixels(data: bytes) -> np.ndarray:
+    from matplotlib.image import imread
+
+    return imread(io.BytesIO(data))
+
+
+def utterance(seconds: float, words: list[Word]) -> plots.Utterance:
+    tokens = max(int(seconds * 6.25), 1)
+    codes = np.random.default_rng(0).integers(0, 1 << 14, tokens)
+    return plots.Utterance(voice(seconds), 24000, np.zeros((8 * tokens, 128), np.float32), codes, words)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 2.0, 200.0])
+def test_utterances(seconds: float) -> None:
+    words = [Word("cost", 0.0, 0.4), Word("$5", 0.5, 0.9), Word("你好", 1.0, 1.2), Word("a_{b^", 1.3, 1.9)]
+    figure = plots.draw_utterance(utterance(seconds, words), "a.wav")
+    picture = pixels(plots.png(figure))
+    assert picture.shape[0] == 700 and 900 <= picture.shape[1] <= 4000 and picture[..., :3].std() > 0.05
+    assert {text.get_text() for text in figure.axes[0].texts} == {"cost", r"\$5", "你好", "a_{b^"}
+    title = figure.axes[0].get_title()
+    assert title == ("a.wav (the first 60 of 200 s)" if seconds > 60 else "a.wav")
+
+
+def test_bits_of_codes() -> None:
+    figure = plots.draw_utterance(
+        plots.Utterance(np.zeros(3840), 24000, np.zeros((8, 128)), np.array([0b101, 1 << 13]))
+    )
+    bits = figure.axes[2].images[0].get_array()
+    assert bits[:, 0].tolist() == [1, 0, 1] + [0] * 11 and bits[:, 1].tolist() == [0] * 13 + [1]
+
+
+def test_mels_of_one_scale() -> None:
+    figure = plots.draw_mels({"original": np.zeros((80, 128)), "decoded": np.ones((80, 128))})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["original", "decoded"]
+    assert {axes.images[0].get_clim() for axes in figure.axes} == {(0.0, 1.0)}
+
+
+def test_curves(tmp_path: Path) -> None:
+    rows = [{"kind": "train", "step": n, "seconds": 1.0, "loss": 1 / n, "norm/model": float("nan")} for n in (1, 2, 3)]
+    rows += [{"kind": "valid", "step": 3, "seconds": 1.0, "loss": 0.5}]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"kind": "tr')  # still being written
+    figure = plots.draw_curves(log)
+    (axes,) = [axes for axes in figure.axes if axes.lines]
+    assert axes.get_title() == "loss" and [line.get_label() for line in axes.lines] == ["train", "valid"]
+    assert pixels(plots.png(figure)).std() > 0.01
+
+
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log.jsonl").write_text("")
+    for log in (tmp_path / "log.jsonl", tmp_path / "none"):
+        with pytest.raises(InputError):
+            plots.draw_curves(log)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(InputError, match=r"tadicodec\[plot\]"):
+        plots.new_figure(1, 1)

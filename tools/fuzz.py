@@ -1,0 +1,147 @@
+"""Damaged files of every kind that this package reads: each must be read, or refused in one line.
+
+    python tools/fuzz.py --count 100000 --seed 0
+
+Counts what happened by kind, and exits with 1 if anything else came of it: another exception, a message of more than
+one line or with control characters in it, something a C library printed by itself, or more than ten seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+from fuzz_subjects import SUBJECTS, Attempt
+
+from tadicodec.errors import InputError
+
+LONGEST = 10  # seconds a file may take
+SHOWN = 20
+
+
+@dataclass
+class Outcome:
+    read: int = 0
+    refused: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class TooLong(BaseException):
+    """A read that did not end."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=100_000, help="mutations in all (100,000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=sorted(SUBJECTS), help="one kind of file")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of the tool's own making of odd tensors
+    signal.signal(signal.SIGALRM, stop)
+    chosen = {name: kind for name, kind in SUBJECTS.items() if given.only in (None, name)}
+    total = sum(share for _, share in chosen.values())
+    outcomes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (make, share) in chosen.items():
+            place = Path(folder) / name.replace(" ", "_")
+            place.mkdir()
+            rng = random.Random(f"{given.seed} {name}")
+            outcomes[name] = tried(name, make(place), max(given.count * share // total, 1), rng)
+    return summary(outcomes)
+
+
+def stop(*_: object) -> None:
+    raise TooLong
+
+
+def tried(name: str, attempt: Attempt, count: int, rng: random.Random) -> Outcome:
+    """Do one kind's mutations."""
+    outcome, began, memory = Outcome(), time.monotonic(), memory_peak()
+    for number in range(count):
+        state = rng.getstate()
+        with printed() as lines:
+            fault = once(attempt, rng, outcome)
+        fault = fault or (f"something printed {lines[0][:200]!r}" if lines else "")
+        if fault:
+            outcome.faults.append(f"{name}, number {number} (state {hash(state) % 10**8}): {fault}")
+    took, grown = time.monotonic() - began, memory_peak() - memory
+    print(
+        f"{name}: {count} mutations, {outcome.read} read, {outcome.refused} refused, {len(outcome.faults)} FAULTS, "
+        f"{took:.0f} s, memory {grown / 1e6:+.0f} MB",
+        flush=True,
+    )
+    return outcome
+
+
+def once(attempt: Attempt, rng: random.Random, outcome: Outcome) -> str:
+    """What is wrong with how one mutation ends; "" if nothing is."""
+    signal.alarm(LONGEST)
+    try:
+        attempt(rng)
+        outcome.read += 1
+    except InputError as error:
+        outcome.refused += 1
+        message = str(error)
+        return "" if message.isprintable() and len(message) > 10 else f"message {message[:300]!r}"
+    except TooLong:
+        return f"more than {LONGEST} s"
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {str(error)[:200]!r}"
+    finally:
+        signal.alarm(0)
+    return ""
+
+
+@contextmanager
+def printed() -> Iterator[list[str]]:
+    """Lines that came to standard error meanwhile, from C libraries too."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            lines += file.read().decode(errors="replace").splitlines()
+
+
+def memory_peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def summary(outcomes: dict[str, Outcome]) -> int:
+    faults = [fault for outcome in outcomes.values() for fault in outcome.faults]
+    for kind, times in collections.Counter(fault.split("): ", 1)[-1][:120] for fault in faults).most_common(SHOWN):
+        print(f"{times} x {kind}")
+    for fault in faults[:SHOWN]:
+        print(fault)
+    done = sum(outcome.read + outcome.refused for outcome in outcomes.values()) + len(faults)
+    print(f"{done} mutations, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
