@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,22 @@ class Limits:
     def piece_tokens(self) -> int:
         """The number of tokens that the model takes at once."""
         return max(int(self.config.inference.piece_seconds * TOKEN_RATE), 2)
+
+    def describe(self) -> dict[str, Any]:
+        """What the model is, for people and for machines."""
+        solver = self.config.inference.solver
+        return {
+            "name": self.name,
+            "weights": self.weights,
+            "sample_rate": self.config.mel.sample_rate,
+            "token_rate": TOKEN_RATE,
+            "codebook_size": self.config.autoencoder.codebook_size,
+            "bits_per_second": TOKEN_RATE * self.config.autoencoder.vq_emb_dim,
+            "steps": solver.steps,
+            "guidance": solver.guidance,
+            "text_tokenizer": self.config.text_tokenizer,
+            "quantization": self.config.quantization.get("method", "none"),
+        }
 
     def batch_tokens(self, device: torch.device) -> int:
         """The number of padded tokens that go through the network together on this device."""

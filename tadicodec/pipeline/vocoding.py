@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from tadicodec.config import CodecConfig
+from tadicodec.errors import InputError
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.pipeline.waves import pad
+from tadicodec.pipeline.waves import floats, pad
+from tadicodec.speech import counted
 
 VOCODER_FRAMES = 1500  # the vocoder takes at once
 FADE = 480  # samples over which waves of two windows are cross-faded, one frame
@@ -61,8 +63,15 @@ class WaveStream:
 
 
 def vocode(vocoder: Vocoder, config: CodecConfig, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Normalised log-mel [B, F, 128] to waves [B, 480 F] on the CPU; lengths [B] are frames (None: no padding)."""
-    mel = mel.float()
+    """Normalised log-mel [B, F, 128] to waves [B, 480 F] on the CPU; lengths [B] are frames (None: no padding).
+
+    Raises:
+        InputError: numbers of another shape, or lengths that are not 1 to F.
+    """
+    mel = floats("a mel", mel, (3,))
+    if mel.shape[2] != config.mel.num_mels:
+        raise InputError(f"a mel of shape {list(mel.shape)}: its last axis has {config.mel.num_mels} bins")
+    lengths = None if lengths is None else counted(lengths, mel, "frames")
     if mel.shape[1] > VOCODER_FRAMES:
         counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
         return pad([vocode_long(vocoder, config, item[:count]) for item, count in zip(mel, counts, strict=True)])

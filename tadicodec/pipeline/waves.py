@@ -13,9 +13,13 @@ from torch import Tensor
 from tadicodec import arguments
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
+from tadicodec.speech import Prompt
 
 T = TypeVar("T")
 Wave = Tensor | np.ndarray
+Texts = str | None | Sequence[str | None]  # one for all items or one an item, as the next two
+Prompts = Prompt | None | Sequence[Prompt | None]
+Generators = torch.Generator | None | Sequence[torch.Generator]
 LOUDEST = 1e4  # beyond this, samples are not audio in [-1, 1], and their squares soon overflow
 
 

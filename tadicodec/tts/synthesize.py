@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tadicodec import arguments
+from tadicodec.checkpoint import find_model
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.pipeline.waves import Wave, generator_of, to_samples
@@ -49,7 +50,7 @@ class Speaker:
                 f"this model speaks the codes of codec {named}, not of {codec.name!r} ({codec.weights}); give the one "
                 "its corpus was tokenized with as --model (codec=...)"
             )
-        if not made_for and engine.config.text != BYTES and codec.bundled:
+        if not made_for and engine.config.text != BYTES and codec.folder == find_model(None):
             raise InputError(
                 "this model does not say whose codes it speaks; name its codec with --model (such as amphion/TaDiCodec)"
             )
