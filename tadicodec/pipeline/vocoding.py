@@ -19,7 +19,8 @@ FADE = 480  # samples over which waves of two windows are cross-faded, one frame
 
 @dataclass(frozen=True)
 class Window:
-    """mel [F, 128] is final; `ahead` [A, 128] comes after it and will be decoded again; `last`: nothing follows."""
+    """Part of an utterance's mel: `mel` [F, 128] is final, `ahead` [A, 128] comes after it and will be decoded again,
+    and after the `last` window nothing follows."""
 
     mel: Tensor
     ahead: Tensor
@@ -27,7 +28,7 @@ class Window:
 
 
 class WaveStream:
-    """Turns mel windows into waves, each with all the frames on either side that the vocoder sees."""
+    """Turns mel windows into waves; each is made with all the frames on either side that the vocoder sees."""
 
     def __init__(self, vocoder: Vocoder, config: CodecConfig) -> None:
         self.vocoder, self.hop = vocoder, config.mel.hop_size
@@ -37,7 +38,8 @@ class WaveStream:
         self.end = torch.zeros(0)  # kept back for the cross-fade
 
     def push(self, window: Window) -> Tensor:
-        """Wave [n] of the frames whose right context is there: `window.ahead`, or later frames where that is empty."""
+        """The next window -> wave [n] of the frames whose right context is there: `window.ahead`, or later frames where
+        that is empty."""
         self.mel = torch.cat([self.mel, window.mel])
         waits = 0 if window.last or len(window.ahead) else self.context
         stop = len(self.mel) - waits
@@ -54,7 +56,7 @@ class WaveStream:
         return wave[: len(wave) - kept]
 
     def crossfade(self, wave: Tensor) -> Tensor:
-        """Blend the start of a wave [n] with the samples that the window before kept back."""
+        """Blend the start of a wave [n] with the samples that were kept back of the window before."""
         count = len(self.end)
         share = (torch.arange(count) + 0.5) / max(count, 1)
         return torch.cat([torch.lerp(self.end, wave[:count], share), wave[count:]])

@@ -75,7 +75,7 @@ class Inert:
 
 def load_inert(path: Path) -> Any:
     """torch.load that builds tensors and plain containers only; every other class in the file becomes `Inert`."""
-    stand_ins = []
+    stand_ins: list[Any] = []
     if zipfile.is_zipfile(path):
         for full_name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
             module, _, name = full_name.rpartition(".")
