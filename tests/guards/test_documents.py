@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tadicodec.document import parse_json, parse_yaml, read_config_file
 from tadicodec.errors import InputError
+from tadicodec.guards.documents import parse_json, parse_yaml, read_config_file
 
 
 @pytest.mark.parametrize("text", ["{", "NaN", "[Infinity]", '{"a": 1, "a": 2}', "[" * 100_000, "", "9" * 5000])
