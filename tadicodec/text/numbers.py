@@ -28,7 +28,7 @@ LONGEST = 15  # digits; longer ones are read one by one
 
 
 def say(text: str) -> str:
-    """English text -> the same text with no digits, currency signs or written abbreviations left."""
+    """An English text with its digits, currency signs and abbreviations written as they are said."""
     text = ABBREVIATION.sub(lambda found: ABBREVIATIONS[found[1].lower()], text)
     if any(character.isdecimal() for character in text):
         text = NUMBER_SIGN.sub("number ", text)
@@ -39,6 +39,7 @@ def say(text: str) -> str:
 
 
 def money(found: re.Match[str]) -> str:
+    """An amount of money, as a match of `MONEY` has it, in words."""
     whole, part, scale = found[2].replace(",", ""), found[3], found[4]
     unit, small = CURRENCIES[found[1]]
     if scale:
@@ -51,6 +52,7 @@ def money(found: re.Match[str]) -> str:
 
 
 def clock(found: re.Match[str]) -> str:
+    """A time of day in words: "5:30" is "five thirty"."""
     hour, minute = int(found[1]), int(found[2])
     if hour > 24 or minute > 59:
         return f"{words(found[1])} {words(found[2])}"
@@ -60,11 +62,13 @@ def clock(found: re.Match[str]) -> str:
 
 
 def ordinal(found: re.Match[str]) -> str:
+    """An ordinal number in words: "3rd" is "third". Very long ones stay as they are."""
     digits = found[1].replace(",", "")
     return found[0] if len(digits) > LONGEST else plain(engine().number_to_words(engine().ordinal(digits), andword=""))
 
 
 def year(digits: str) -> str:
+    """Four digits as a year is said: "1984" is "nineteen eighty four"."""
     first, second = int(digits[:2]), int(digits[2:])
     if second == 0:
         return f"{words(first)} hundred"
@@ -72,18 +76,20 @@ def year(digits: str) -> str:
 
 
 def decade(found: re.Match[str]) -> str:
+    """A decade in words: "1980s" is "nineteen eighties"."""
     said = year(found[1])
     return f"{said[:-1]}ies" if said.endswith("y") else f"{said}s"
 
 
 def number(found: re.Match[str]) -> str:
+    """A number with its sign and commas in words."""
     digits = found[0].replace(",", "")
     sign = "minus " if digits.startswith("-") else ""
     return sign + words(digits.lstrip("-"))
 
 
 def words(digits: int | str) -> str:
-    """A number without sign or commas, spelled; leading zeros and very long numbers digit by digit."""
+    """A number without sign or commas in words; leading zeros and very long numbers digit by digit."""
     digits = str(digits)
     whole = digits.split(".")[0]
     if len(whole) > LONGEST or (len(whole) > 1 and whole[0] == "0"):
@@ -92,6 +98,7 @@ def words(digits: int | str) -> str:
 
 
 def plain(said: str) -> str:
+    """Words without commas and hyphens."""
     return said.replace(",", "").replace("-", " ").replace("  ", " ")
 
 
@@ -107,6 +114,7 @@ RULES = (
 
 @cache
 def engine() -> Any:
+    """inflect, which spells numbers; loaded when it is first needed."""
     import inflect  # only texts with digits pay for importing it
 
     return inflect.engine()
