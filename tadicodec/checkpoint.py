@@ -44,13 +44,13 @@ HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_to
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
-    """Folder of a model: None is the bundled one, an existing folder is itself, else a Hugging Face id, whose
-    files that match `hub_files` are fetched.
+    """Folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself, else a
+    Hugging Face id, whose files that match `hub_files` are fetched.
 
     Raises:
         InputError: neither a model folder nor an id that can be fetched.
     """
-    if name is None or name == BUNDLED:
+    if name is None or isinstance(name, str) and name == BUNDLED:
         return Path(str(files("tadicodec"))) / "assets"
     folder = arguments.path("a model", name)
     if folder.is_dir():

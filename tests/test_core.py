@@ -72,6 +72,6 @@ def test_what_is_missing_is_named_in_one_line(arguments, extra: str, tmp_path: P
 def test_python_says_so_too() -> None:
     code = "\nfrom tadicodec import Codec\nCodec.from_pretrained('amphion/TaDiCodec')"
     done = run(BLOCK + code)
-    assert 'InputError: fetching amphion/TaDiCodec needs huggingface_hub' in done.stderr
+    assert "InputError: fetching amphion/TaDiCodec needs huggingface_hub" in done.stderr
     done = run(BLOCK + "import tadicodec.hf")
     assert "InputError: tadicodec.hf needs transformers" in done.stderr
