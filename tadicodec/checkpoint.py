@@ -35,6 +35,7 @@ from tadicodec.outputs import writing
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
 FLOATING = ("F64", "F32", "F16", "BF16")  # types of safetensors that weights may be stored in
+BUNDLED = "bundled"  # the model that comes with the package, where a name is asked for
 PREPROCESSOR = "preprocessor_config.json"  # by which transformers knows how to make a batch of recordings
 ENCODER = ("encoder.", "vq_in_linear.")  # where the names of the tensors begin that decide the codes
 MODEL_FILES = ("config.json", PREPROCESSOR, "model.safetensors", "vocoder", "text_tokenizer", "README.md")
@@ -43,13 +44,13 @@ HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_to
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
-    """Folder of a model: None is the bundled one, an existing folder is itself, else a Hugging Face id, whose
-    files that match `hub_files` are fetched.
+    """Folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself, else a
+    Hugging Face id, whose files that match `hub_files` are fetched.
 
     Raises:
         InputError: neither a model folder nor an id that can be fetched.
     """
-    if name is None:
+    if name is None or isinstance(name, str) and name == BUNDLED:
         return Path(str(files("tadicodec"))) / "assets"
     folder = arguments.path("a model", name)
     if folder.is_dir():

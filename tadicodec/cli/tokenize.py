@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
 from tadicodec.cli.closing import report, say
@@ -98,7 +99,7 @@ def tokenize(args: argparse.Namespace, corpus: Corpus, share: Share) -> Done:
         return tokenize_on_ray(corpus, args.out, load_codec(args), place, progress=progress, **settings)
 
 
-def listing(advance: object) -> Progress:
+def listing(advance: Callable[[int], Any]) -> Progress:
     """Lists each bad recording on stderr."""
     from tadicodec.data.token_corpus import Progress
 
