@@ -38,10 +38,7 @@ def test_mistakes(cli, tmp_path, monkeypatch) -> None:
 
 
 def test_a_voice_of_another_codec(cli, make_wave, tiny_model, tmp_path) -> None:
-    assert (
-        cli("prompt", make_wave(), tmp_path / "v" / "a.safetensors", "--model", tiny_model, "--prompt-text", "a").code
-        == 0
-    )
+    assert cli("prompt", make_wave(), tmp_path / "v" / "a.safetensors", "--model", tiny_model, "--text", "a").code == 0
     result = cli("serve", "--voices", tmp_path / "v")
     assert result.code == 2 and "voice 'a'" in result.err
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,8 @@ def ask(running: Running, text: str = "one two") -> threading.Thread:
     """A gated request in a thread of its own."""
 
     def run() -> None:
-        try:
+        with suppress(openai.OpenAIError):
             running.client.audio.speech.create(model="gated", voice="anna", input=text, response_format="pcm").read()
-        except openai.OpenAIError:
-            pass
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -274,7 +273,6 @@ BAD: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/decode", {"content": RECORDING, "params": {"steps": "many"}}, 400),
     ("GET", "/encode", {}, 405),
     ("GET", "/nothing", {}, 404),
-    ("POST", "/encode", {"content": b"x", "headers": {"Content-Length": "-5"}}, 400),
 ]
 
 

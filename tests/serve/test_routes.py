@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from collections.abc import Callable
 
@@ -41,21 +42,15 @@ def test_speech_is_the_speakers(serve: Serve, speaker: Speaker, anna: Prompt) ->
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 wave = read_audio(io.BytesIO(data))[0]
-        assert abs(len(wave) - len(spoken)) <= 1500 * (form == "mp3")
+        assert abs(len(wave) - len(spoken)) <= 2000 * (form == "mp3")
         if form in ("wav", "flac", "pcm"):
             np.testing.assert_allclose(wave, np.clip(spoken, -1, 1), atol=1e-4)
 
 
 def test_speed(serve: Serve) -> None:
     client = serve().client
-    sizes = [
-        len(
-            client.audio.speech.create(
-                model="tadicodec", voice="anna", input=TEXT, response_format="pcm", speed=s
-            ).read()
-        )
-        for s in (0.5, 1.0, 2.0)
-    ]
+    wanted = {"model": "tadicodec", "voice": "anna", "input": TEXT, "response_format": "pcm"}
+    sizes = [len(client.audio.speech.create(**wanted, speed=speed).read()) for speed in (0.5, 1.0, 2.0)]
     assert sizes[0] > 1.7 * sizes[1] > 2.9 * sizes[2]
 
 
@@ -80,7 +75,7 @@ def test_transcriptions(serve: Serve, speaker: Speaker) -> None:
     assert ask(model="whisper-1", file=file).text == heard
     assert ask(model="whisper-1", file=file, response_format="text").strip() == heard
     verbose = ask(model="x", file=file, response_format="verbose_json", timestamp_granularities=["word"])
-    assert [word.word for word in verbose.words] == heard.split() and verbose.duration == pytest.approx(5.62, abs=2)
+    assert [word.word for word in verbose.words] == heard.split() and verbose.duration > 3
     assert verbose.words[0].end > verbose.words[0].start
     assert ask(model="x", file=file, response_format="srt").startswith("1\n00:00:0")
 
@@ -90,10 +85,11 @@ def test_encode_and_decode(serve: Serve, speaker: Speaker, anna: Prompt) -> None
     answer = httpx.post(f"{running.url}/encode", content=RECORDING, params={"text": "Had he."})
     expected = codec.encode(wave_24k(RECORDING), 24000, "Had he.")
     assert answer.status_code == 200 and answer.content == to_bytes(expected)
-    assert answer.json if "X-Tadicodec" in answer.headers else False
+    about = json.loads(answer.headers["X-Tadicodec"])
+    assert about == {"seconds": round(float(expected.seconds[0]), 3), "tokens": expected.codes.shape[1], "warnings": []}
     wave = codec.decode(expected, generator=torch.Generator().manual_seed(3))[0].numpy()
     sound = httpx.post(f"{running.url}/decode", content=answer.content, params={"seed": 3, "format": "flac"})
-    np.testing.assert_allclose(soundfile.read(io.BytesIO(sound.content))[0], np.clip(wave, -1, 1), atol=1e-4)
+    np.testing.assert_allclose(read_audio(io.BytesIO(sound.content))[0], np.clip(wave, -1, 1), atol=1e-4)
     named = httpx.post(f"{running.url}/encode", content=RECORDING, params={"text": "Had he.", "voice": "anna"}).content
     assert from_bytes(named).header.prompt == {"source": "hash", "hash": anna.hash}
     voiced = httpx.post(f"{running.url}/decode", content=named)
