@@ -203,14 +203,16 @@ class View(io.RawIOBase):
 
 
 @contextmanager
-def open_recording(source: Source) -> Iterator[Recording]:
+def open_recording(source: Source, name: str | None = None) -> Iterator[Recording]:
     """Open for reading; by content, because a name can lie. libsndfile first, then whatever ffmpeg there is.
+
+    name: what messages call it, where the path does not say it.
 
     Raises:
         InputError: missing, a folder, empty, or nothing that can be read as audio.
     """
-    name = name_of(source)
-    with open_bytes(source) as stream:
+    name = name or name_of(source)
+    with open_bytes(source, name) as stream:
         with contents(stream) as data:
             marks, cut = read_marks(data), cut_mp4(data)
         if cut:
@@ -245,10 +247,10 @@ def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
     return sound
 
 
-def open_bytes(source: Source) -> BinaryIO:
+def open_bytes(source: Source, name: str) -> BinaryIO:
     """A regular file opened, or anything that cannot seek read into memory; never empty."""
     if not isinstance(source, str | Path):
-        return filled(source.read(), name_of(source))
+        return filled(source.read(), name)
     path = Path(source)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give an audio file")

@@ -14,7 +14,21 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from tadicodec import __version__
-from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
+from tadicodec.cli import (
+    decode,
+    demo,
+    encode,
+    evaluate,
+    info,
+    prepare,
+    prompt,
+    quantize,
+    reconstruct,
+    serve,
+    speak,
+    tokenize,
+    train,
+)
 from tadicodec.cli.closing import notice, report, say, warn
 from tadicodec.errors import InputError, InputWarning, reason
 from tadicodec.guards.extras import EXTRAS, missing
@@ -25,6 +39,8 @@ COMMANDS = {
     "prompt": (prompt, "a speaker prompt as a file, so that a receiver needs the voice only once"),
     "reconstruct": (reconstruct, "speech to tokens and back, to hear what is lost"),
     "speak": (speak, "text to speech in a prompt's voice"),
+    "demo": (demo, "a page in the browser: record, reconstruct and speak"),
+    "serve": (serve, "an HTTP server: speech, transcriptions, token files"),
     "evaluate": (evaluate, "word errors, similarity, naturalness and bits, beside recordings and other codecs"),
     "info": (info, "what a model, a token file or an audio file is"),
     "prepare": (prepare, "features of a manifest's audio, computed once before training"),
