@@ -19,11 +19,9 @@ from torch import nn
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import linear_layers
-from tadicodec.integers.packed_linear import Format
-from tadicodec.quant.glm import nearest
+from tadicodec.integers.stored_matrix import from_integers, to_integers
 
 ROUNDED = ("encoder.", "aligner.", "transcriber.")
-FORM = Format(bits=8)
 
 
 def round_matrices(model: nn.Module) -> None:
@@ -33,7 +31,7 @@ def round_matrices(model: nn.Module) -> None:
             tensor.copy_(tensor.half())
         for name, linear in linear_layers(model).items():
             if name.startswith(ROUNDED):
-                linear.weight.copy_(nearest(linear.weight, FORM).weight())
+                linear.weight.copy_(from_integers(*to_integers(linear.weight)))
 
 
 def round_codec(source: Path, out: Path) -> None:
