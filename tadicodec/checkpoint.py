@@ -27,6 +27,7 @@ from tadicodec.errors import InputError, reason
 from tadicodec.guards import arguments
 from tadicodec.guards.extras import need
 from tadicodec.integers.layout import restore
+from tadicodec.integers.stored_matrix import SCALE, from_integers, scales_of
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.outputs import writing
@@ -138,8 +139,14 @@ def check_fits(module: nn.Module, path: Path) -> None:
     own = module.state_dict()
     with opened(path) as file:
         found = {name: file.get_slice(name) for name in file.keys() if not recomputed(name)}  # noqa: SIM118
+    scales = scales_of(found)
     problems = [f"{name} is missing" for name in own if name not in found]
-    problems += [f"{name} is not part of the model" for name in found if name not in own]
+    problems += [f"{name} is not part of the model" for name in found.keys() - own.keys() - set(scales.values())]
+    problems += [
+        f"{scale} is {found[scale].get_shape()}, not one for each row"
+        for name, scale in scales.items()
+        if found[scale].get_shape() != [*found[name].get_shape()[:1], 1] or found[scale].get_dtype() not in FLOATING
+    ]
     problems += [
         f"{name} is {found[name].get_shape()}, the configuration says {list(tensor.shape)}"
         for name, tensor in own.items()
@@ -148,7 +155,7 @@ def check_fits(module: nn.Module, path: Path) -> None:
     problems += [
         f"{name} is of type {found[name].get_dtype()}, the configuration says {tensor.dtype}"
         for name, tensor in own.items()
-        if name in found and (found[name].get_dtype() in FLOATING) != tensor.is_floating_point()
+        if name in found and (found[name].get_dtype() in FLOATING or name in scales) != tensor.is_floating_point()
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -179,9 +186,17 @@ def load_weights(module: nn.Module, path: Path) -> None:
     own = module.state_dict()
     with opened(path) as file:
         # Weights may be stored in half precision; the network decides what it computes in.
-        tensors = {name: file.get_tensor(name).to(tensor.dtype) for name, tensor in own.items()}
+        tensors = {name: stored_tensor(file, name, tensor).to(tensor.dtype) for name, tensor in own.items()}
     check_numbers(tensors, path)
     module.load_state_dict(tensors, assign=False)
+
+
+def stored_tensor(file: Any, name: str, own: Tensor) -> Tensor:
+    """A tensor of an open safetensors file; a matrix that is stored as integers is multiplied out."""
+    value = file.get_tensor(name)
+    if value.dtype == torch.int8 and own.is_floating_point():
+        return from_integers(value, file.get_tensor(name + SCALE))
+    return value
 
 
 def check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
