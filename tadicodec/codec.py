@@ -35,8 +35,15 @@ from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
-from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
+from tadicodec.pipeline.waves import (
+    Generators,
+    Prompts,
+    Texts,
+    Wave,
+)
+from tadicodec.pipeline.word_times import word_times
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
+from tadicodec.text.captions import Word
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 
 
@@ -212,6 +219,14 @@ class Codec:
         solver = self.limits.solver(steps, guidance)
         stream = open_stream(self.renderer, Utterance.of(speech, prompt), solver, generator, seconds)
         yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
+
+    def words(self, speech: Speech) -> list[Word]:
+        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone.
+
+        Raises:
+            InputError: more than one utterance, or a model without an aligner, such as the published ones.
+        """
+        return word_times(self.renderer, speech)
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:

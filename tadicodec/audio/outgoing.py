@@ -1,4 +1,4 @@
-"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that a client already plays."""
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is already played."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class LibraryStream:
 
 
 class Gone(io.RawIOBase):
-    """A file of which only the end is still here: what was taken cannot be changed any more (a length in a header, which
-    players do without)."""
+    """A file of which only the end is still here: what was taken cannot be changed any more (a length in a header,
+    which players do without)."""
 
     def __init__(self) -> None:
         self.gone = self.place = 0

@@ -14,12 +14,14 @@ import soundfile
 
 from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
+from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; a header outside is damaged or hostile
 BLOCK = 1 << 18  # samples: a header's length is not believed
 SMALL = 1 << 12  # samples read at once
 SLACK = 0.25  # seconds by which a length may fall short of the announced one: encoders' delays, rounded durations
+NEVER = 1 << 62  # samples: what libsndfile says of a FLAC that was written into a pipe
 LOUD = 2.0  # of full scale; decoders of lossy formats overshoot by less
 
 ADVICE = "convert it to wav, flac, ogg or mp3"
@@ -118,7 +120,7 @@ def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
         count = max(count - len(block), 0)
 
 
-class Forward(soundfile.SoundFile):
+class Forward(QuietFile):
     """Read from the beginning to the end. The library's own reads end with a seek to where they are, which decodes the
     place again: inexactly in mp3."""
 
@@ -135,7 +137,8 @@ class SoundFileSound:
         stream.seek(0)
         self.file = Forward(stream.fileno() if plain else View(stream, marks), closefd=False)
         self.damaged = False
-        self.sample_rate, self.channels, self.samples = self.file.samplerate, self.file.channels, self.file.frames
+        self.sample_rate, self.channels = self.file.samplerate, self.file.channels
+        self.samples = None if self.file.frames >= NEVER else self.file.frames
         self.format, self.subtype = self.file.format, self.file.subtype
 
     def blocks(self) -> Iterator[np.ndarray]:
@@ -226,7 +229,7 @@ def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
     sound, refusal = None, ""
     try:
         sound = SoundFileSound(stream, marks)
-        if sound.samples:
+        if sound.samples != 0:
             return sound
     except soundfile.LibsndfileError as error:
         refusal = error.error_string.rstrip(".")

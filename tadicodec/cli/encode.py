@@ -86,13 +86,12 @@ class Encoder:
 
     def write(self, job: Job, result: Speech) -> Receipt:
         from tadicodec.outputs import send, write_bytes
-        from tadicodec.pipeline.word_times import word_times
         from tadicodec.tdc.container import to_bytes
         from tadicodec.text.captions import FORMATS
 
         data = to_bytes(result, self.prompt)
         if self.captions is not None:
-            text = FORMATS[self.captions](word_times(self.codec.renderer, result), float(result.seconds[0]))
+            text = FORMATS[self.captions](self.codec.words(result), float(result.seconds[0]))
             write_bytes(captions_of(job, self.captions), text.encode(), self.overwrite)
         if job.target is None:
             send(binary_output(), data)

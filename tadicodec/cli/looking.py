@@ -24,7 +24,6 @@ def look(args: argparse.Namespace) -> Utterance:
     Raises:
         InputError: a token file of another model, or what reading it raises.
     """
-    from tadicodec.pipeline.word_times import word_times
     from tadicodec.plots import Utterance
     from tadicodec.tdc.container import MAGIC
 
@@ -33,7 +32,7 @@ def look(args: argparse.Namespace) -> Utterance:
     with open(path, "rb") as file:
         tokens = file.read(len(MAGIC)) == MAGIC
     speech, wave = from_tokens(codec, path, text) if tokens else from_audio(codec, path, text)
-    words = word_times(codec.renderer, speech) if codec.config.autoencoder.aligned or args.words else []
+    words = codec.words(speech) if codec.config.autoencoder.aligned or args.words else []
     return Utterance(wave, codec.sample_rate, codec.mel(wave)[0].numpy(), speech.codes[0].numpy(), words)
 
 

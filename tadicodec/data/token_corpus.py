@@ -147,12 +147,12 @@ def plan(
         remove_strays(out, len(tasks), share, overwrite)
     number = -1
     for number, task in enumerate(tasks):
+        if not corpus.listed and task.mark.shards:  # the last one: now it is known what there should be
+            remove_strays(out, task.mark.shards, share, overwrite)
         if number % share.world == share.rank:
             yield task
     if number < 0:
         raise InputError(f"{corpus.name}: no recordings")
-    if not corpus.listed:
-        remove_strays(out, number + 1, share, overwrite)
 
 
 def split_shards(recordings: Iterable[Recording], seconds: float) -> Iterator[list[Recording]]:

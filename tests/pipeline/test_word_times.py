@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from tadicodec import Codec, InputError
-from tadicodec.pipeline.word_times import word_times
 from tests.conftest import tiny_codec, voice
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -31,7 +30,7 @@ def test_words_begin_where_the_sound_does(bundled: Codec) -> None:
     (first, one), (second, two) = sample(2), sample(4)
     rest = np.zeros(24000, np.float32)
     speech = bundled.encode(np.concatenate([rest, first, rest, second, rest]), 16000, f"{one} {two}")
-    words = word_times(bundled.renderer, speech)
+    words = bundled.words(speech)
     assert [word.word for word in words] == f"{one} {two}".split()
     assert all(a.start < a.end <= b.end and a.start <= b.start for a, b in zip(words, words[1:]))
     said = len(one.split())
@@ -45,9 +44,9 @@ def test_long_speech_is_as_short_speech(bundled: Codec) -> None:
     waves, texts = zip(*(sample(number) for number in range(1, 6)))
     alone, place = [], 0.0
     for wave, text in zip(waves, texts):
-        alone += [word.start + place for word in word_times(bundled.renderer, bundled.encode(wave, 16000, text))]
+        alone += [word.start + place for word in bundled.words(bundled.encode(wave, 16000, text))]
         place += len(wave) / 16000
-    together = word_times(bundled.renderer, bundled.encode(np.concatenate(waves), 16000, " ".join(texts)))
+    together = bundled.words(bundled.encode(np.concatenate(waves), 16000, " ".join(texts)))
     assert int(place * 6.25) > bundled.limits.piece_tokens
     differences = np.abs([word.start - start for word, start in zip(together, alone, strict=True)])
     assert np.median(differences) < 0.08 and np.quantile(differences, 0.95) < 0.25
@@ -55,7 +54,7 @@ def test_long_speech_is_as_short_speech(bundled: Codec) -> None:
 
 def test_they_come_from_codes_and_text_alone(bundled: Codec) -> None:
     speech = bundled.encode(*sample(2)[:1], 16000, sample(2)[1])
-    assert word_times(bundled.renderer, speech) == word_times(bundled, replace(speech, model="", weights=""))
+    assert bundled.words(speech) == word_times(bundled, replace(speech, model="", weights=""))
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0])
@@ -63,7 +62,7 @@ def test_they_come_from_codes_and_text_alone(bundled: Codec) -> None:
 def test_any_speech_and_any_text(codec: Codec, seconds: float, text: str) -> None:
     """Whatever the text: every word is there, in order, and within the speech."""
     speech = codec.encode(voice(seconds), 24000, text="")
-    words = word_times(codec.renderer, replace(speech, text=(text,)))
+    words = codec.words(replace(speech, text=(text,)))
     assert "".join(word.word for word in words) == "".join(text.split())
     assert all(0 <= word.start <= word.end <= seconds + 1e-6 for word in words)
     assert all(a.start <= b.start for a, b in zip(words, words[1:]))
@@ -72,7 +71,7 @@ def test_any_speech_and_any_text(codec: Codec, seconds: float, text: str) -> Non
 def test_refusals(codec: Codec) -> None:
     speech = codec.encode([voice(0.5), voice(0.6)], 24000, text="a")
     with pytest.raises(InputError, match="one utterance"):
-        word_times(codec.renderer, speech)
+        codec.words(speech)
     with pytest.raises(InputError, match="no aligner"):
-        word_times(tiny_codec(prior_layers=0).renderer, speech[0])
-    assert word_times(codec.renderer, replace(speech[0], text=(None,))) == []
+        tiny_codec(prior_layers=0).words(speech[0])
+    assert codec.words(replace(speech[0], text=(None,))) == []

@@ -64,8 +64,20 @@ def read_table(source: str, options: TableOptions) -> Iterable[Recording]:
     """
     tables = load(source, options)
     if options.stream:
-        return (item for split, table in tables.items() for item in rows(split, table, options))
+        return streamed(source, tables, options)
     return [item for split, table in tables.items() for item in rows(split, table, options)]
+
+
+def streamed(source: str, tables: dict[str, Any], options: TableOptions) -> Iterator[Recording]:
+    """Raises InputError where the stream breaks off: a corpus that just ended there would look finished."""
+    try:
+        for split, table in tables.items():
+            yield from rows(split, table, options)
+    except (InputError, GeneratorExit):
+        raise
+    except Exception as error:  # networks, archives and file formats raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{source}: the stream broke off ({reason}); start the same command again") from error
 
 
 def load(source: str, options: TableOptions) -> dict[str, Any]:
