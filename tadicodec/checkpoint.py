@@ -22,10 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tadicodec import arguments
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError, reason
-from tadicodec.extras import need
+from tadicodec.guards import arguments
+from tadicodec.guards.extras import need
 from tadicodec.integers.layout import restore
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder

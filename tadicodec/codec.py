@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments, checkpoint
+from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.checkpoint import check_dtype, move
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.integers.layout import count_weights
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.field import run_blocks

@@ -12,8 +12,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
+from tadicodec.guards.documents import read_config_file
 
 T = TypeVar("T")
 

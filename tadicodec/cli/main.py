@@ -17,7 +17,7 @@ from tadicodec import __version__
 from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
 from tadicodec.cli.closing import notice, report, say, warn
 from tadicodec.errors import InputError, InputWarning, reason
-from tadicodec.extras import EXTRAS, missing
+from tadicodec.guards.extras import EXTRAS, missing
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),

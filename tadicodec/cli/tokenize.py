@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tadicodec.data.corpora.opening import open_corpus
     from tadicodec.data.token_corpus import Share
-    from tadicodec.extras import need
+    from tadicodec.guards.extras import need
 
     need("pyarrow", "a token corpus")
     if args.workers is not None and args.ray is None:

@@ -19,7 +19,7 @@ from tadicodec.data.corpora.recording import Corpus
 from tadicodec.data.shard_writer import Bad, make_shard
 from tadicodec.data.token_corpus import Done, Progress, Share, Task, checked, left_out, plan
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 from tadicodec.outputs import only_writer
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.audio.level import Leveller
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.pieces import Cutter

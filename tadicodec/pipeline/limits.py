@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.config import CodecConfig, SolverConfig
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.tokens import TextTokenizer

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.model import quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
 from tadicodec.model.autoencoder import Autoencoder

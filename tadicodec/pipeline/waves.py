@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.speech import Prompt
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from tadicodec import arguments
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.code_packing import pack_codes, unpack_codes

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from tadicodec.document import parse_json
+from tadicodec.guards.documents import parse_json
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 from tadicodec.tdc.code_packing import packed_size
 

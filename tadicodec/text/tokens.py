@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
-from tadicodec.pretrained import load_pretrained
+from tadicodec.guards.pretrained import load_pretrained
 from tadicodec.text.normalize import normalize
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from tadicodec.config import CodecConfig, MelConfig, build, require_range
 from tadicodec.data.batches import BatchConfig
-from tadicodec.document import parse_yaml, read_yaml
 from tadicodec.errors import InputError, reason
+from tadicodec.guards.documents import parse_yaml, read_yaml
 from tadicodec.train.loop import Data, LoopConfig, Trainer
 from tadicodec.train.schedules import OptimConfig
 from tadicodec.train.state import TrainState

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
 from tadicodec.errors import InputError, reason
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from tadicodec import arguments
 from tadicodec.checkpoint import (
     check_numbers,
     find_model,
@@ -21,8 +20,9 @@ from tadicodec.checkpoint import (
     unfilled,
 )
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
+from tadicodec.guards.pretrained import load_network
 from tadicodec.outputs import writing
-from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, build, require_sizes
-from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
+from tadicodec.guards.documents import read_config_file
 from tadicodec.tts.autoregressive import ArConfig
 from tadicodec.tts.generation import ArSampling
 from tadicodec.tts.mask_sampler import MaskSampling

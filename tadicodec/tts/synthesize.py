@@ -10,10 +10,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.checkpoint import find_model
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.pipeline.waves import Wave, generator_of, to_samples
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.clean import clean

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from tadicodec.extras import need
-from tadicodec.pretrained import load_pretrained
+from tadicodec.guards.extras import need
+from tadicodec.guards.pretrained import load_pretrained
 from tadicodec.text.tokens import ByteTokenizer
 
 SYSTEM = "You are a powerful AI assistant for speech understanding and generation."

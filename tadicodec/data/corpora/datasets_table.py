@@ -14,7 +14,7 @@ import numpy as np
 
 from tadicodec.data.corpora.recording import BytesSound, FileSound, Recording
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 NAMES = {  # what columns are usually called, best first
     "text": ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_text"),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError, reason
-from tadicodec.pretrained import load_network
+from tadicodec.guards.pretrained import load_network
 
 Names = Iterable[tuple[str, str]]  # regular expressions and what to write instead, all applied, in order
 

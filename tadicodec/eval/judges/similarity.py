@@ -13,7 +13,7 @@ from tadicodec.errors import InputError
 from tadicodec.eval.judges.published import local, pretrained
 from tadicodec.eval.judges.wavlm_verification import load_verification
 from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
-from tadicodec.pretrained import load_pretrained
+from tadicodec.guards.pretrained import load_pretrained
 
 CAMPPLUS_WEIGHTS = "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
 

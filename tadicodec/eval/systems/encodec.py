@@ -13,8 +13,8 @@ from tadicodec.eval.systems.system import Rendering
 from tadicodec.eval.utterances.bits import Bits
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.recordings import Recordings
+from tadicodec.guards.pretrained import load_network
 from tadicodec.pipeline.waves import to_samples
-from tadicodec.pretrained import load_network
 
 if TYPE_CHECKING:
     from transformers import EncodecModel
