@@ -11,6 +11,7 @@ from tadicodec.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec prompt`."""
     parser.add_argument("input", metavar="WAVE", help="one to ten seconds of the speaker")
     parser.add_argument("output", metavar="OUT", help=f"the prompt to write, NAME{SAVED}")
     options.add_text(parser, "the .txt beside it, or else what the model's transcriber hears")
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec prompt` and return its exit code. Raises InputError."""
     from tadicodec.outputs import check_output
     from tadicodec.tdc.saved_prompt import save_prompt
 
