@@ -100,12 +100,12 @@ class Decoder(Worker):
                 f"{name} was made by model {header.model!r} (weights {header.weights!r}), this is "
                 f"{self.codec.name!r} ({self.codec.weights!r}); give the right one with --model"
             )
-        if header.prompt["source"] == "hash" and self.prompt is None:
-            raise InputError(f"{name} needs the speaker prompt {header.prompt['hash']!r}; give it with --prompt")
-        if header.prompt["source"] == "hash" and self.prompt.hash != header.prompt["hash"]:
-            raise InputError(
-                f"{name} was made for the speaker prompt {header.prompt['hash']!r}, --prompt is {self.prompt.hash!r}"
-            )
+        if header.prompt["source"] == "hash":
+            wanted = header.prompt["hash"]
+            if self.prompt is None:
+                raise InputError(f"{name} needs the speaker prompt {wanted!r}; give it with --prompt")
+            if self.prompt.hash != wanted:
+                raise InputError(f"{name} was made for the speaker prompt {wanted!r}, --prompt is {self.prompt.hash!r}")
 
     def write(self, job: Job, result: tuple[Iterable[np.ndarray], TokenFile]) -> Receipt:
         waves, file = result

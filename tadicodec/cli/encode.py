@@ -62,6 +62,7 @@ def check_captions(work: Work, args: argparse.Namespace) -> None:
 
 def captions_of(job: Job, form: str) -> Path:
     """The file of --words that belongs to a job's output."""
+    assert job.target is not None  # standard output has no file beside it
     return job.target.with_suffix(f".{form}")
 
 

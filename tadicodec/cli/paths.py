@@ -81,10 +81,11 @@ def pair_folder(source: Path, target: str, reads: Sequence[str], writes: Sequenc
         raise InputError(f"{source} is a folder, so the output must be a folder too, not {target}")
     jobs: dict[Path, Job] = {}
     for path in list_files(source, reads, skip=end):
-        job = Job(path, (end / path.relative_to(source)).with_suffix(writes[0]))
-        other = jobs.setdefault(job.target, job)
+        place = (end / path.relative_to(source)).with_suffix(writes[0])
+        job = Job(path, place)
+        other = jobs.setdefault(place, job)
         if other is not job:
-            raise InputError(f"{other.source} and {path} would both become {job.target}; rename one")
+            raise InputError(f"{other.source} and {path} would both become {place}; rename one")
     if not jobs:
         raise InputError(f"{source} holds no file that ends in {', '.join(reads)}")
     return list(jobs.values())

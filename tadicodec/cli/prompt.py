@@ -6,7 +6,7 @@ import argparse
 
 from tadicodec.cli import options
 from tadicodec.cli.closing import say
-from tadicodec.cli.loading import SAVED, load_codec, make_prompt, read_wave_prompt
+from tadicodec.cli.loading import SAVED, load_codec, read_wave_prompt
 from tadicodec.errors import InputError
 
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.output}: a saved prompt is named NAME{SAVED}")
     check_output(args.output, args.overwrite)
     voice = read_wave_prompt(args.input, args.text)
-    prompt = make_prompt(load_codec(args), voice)
+    prompt = load_codec(args).prompt(voice.wave, voice.sample_rate, text=voice.text)
     save_prompt(args.output, prompt, args.overwrite)
     say(f"saved {len(prompt.codes) / 6.25:.2f} s of speech as prompt {prompt.hash}; it says {prompt.text!r}")
     return 0

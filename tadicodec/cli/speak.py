@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         speaker = load_speaker(args)
     from tadicodec.tts.synthesize import Options
 
+    assert voice is not None  # --prompt is required
     prompt = speaker.prompt(voice.wave, voice.sample_rate, voice.text) if isinstance(voice, Voice) else voice
     options = Options(args.seconds, args.steps, args.guidance)
     tally = Tally("spoke")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
@@ -100,7 +101,7 @@ def tokenize(args: argparse.Namespace, corpus: Corpus, share: Share) -> Done:
         return tokenize_on_ray(corpus, args.out, load_codec(args), place, progress=progress, **settings)
 
 
-def listing(advance: object) -> Progress:
+def listing(advance: Callable[[int], object]) -> Progress:
     """A callback that lists each bad recording on stderr."""
     from tadicodec.data.token_corpus import Progress
 

@@ -69,7 +69,7 @@ class Progress:
     """Counts what is done; `report` gets each bad recording, `advance` the number of recordings that have passed."""
 
     report: Callable[[Bad], None] = lambda bad: None
-    advance: Callable[[int], None] = lambda count: None
+    advance: Callable[[int], object] = lambda count: None
     utterances: int = 0
     kept: int = 0
     shards: int = 0
