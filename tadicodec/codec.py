@@ -1,11 +1,10 @@
 """The codec: waves to codes and back. The tour of the package starts here.
 
-These words are used everywhere: `wave` [B, N] at 24 kHz; `mel` [B, F, 128], a normalised log-mel spectrogram at 50 Hz;
-`latents` [B, T, 14] before quantization, 6.25 Hz; `codes` [B, T] int64 in 0..16383; `velocity` [B, F, 128]; `prompt`, a
-speaker's clean mel with its codes and text; `text_ids` [B, L]; `lengths` [B] beside every padded tensor.
-
-N = 480 F = 3840 T: a wave is padded with zeros to whole tokens when it comes in, and cut to its own number of samples
-when it goes out, so that nothing depends on what else is in the batch.
+Vocabulary, used everywhere: `wave` [B, N] 24 kHz · `mel` [B, F, 128] normalised log-mel, 50 Hz · `latents` [B, T, 14]
+before quantization, 6.25 Hz · `codes` [B, T] int64 in 0..16383 · `velocity` [B, F, 128] · `prompt` a speaker's clean
+mel with its codes and text · `text_ids` [B, L] · `lengths` [B] beside every padded tensor. N = 480 F = 3840 T: a wave
+is zero-padded to whole tokens at the door and trimmed to its own sample count at the exit, so that nothing depends on
+what else is in the batch.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
-from tadicodec.checkpoint import check_dtype, move
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
@@ -36,12 +34,7 @@ from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
-from tadicodec.pipeline.waves import (
-    Generators,
-    Prompts,
-    Texts,
-    Wave,
-)
+from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import word_times
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
@@ -89,10 +82,9 @@ class Codec:
         return codec.to(device, dtype)
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
-        """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32.
-        Raises InputError for a device that is not there."""
-        self.dtype = check_dtype(dtype)
-        self.device = move(device, self.model, self.vocoder, self.spectrogram)
+        """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
+        self.dtype = checkpoint.check_dtype(dtype)
+        self.device = checkpoint.move(device, self.model, self.vocoder, self.spectrogram)
         fuse(self.model, torch.float32)
         if dtype != torch.float32:
             fuse(self.model.decoder, dtype)
@@ -101,7 +93,7 @@ class Codec:
 
     def compile(self, **options: Any) -> Codec:
         """Compile decoder and vocoder with `torch.compile(**options)`: the first calls take minutes, later ones are
-        faster. Worth it where many utterances are decoded, and on GPUs (mode="reduce-overhead")."""
+        faster. Worth it where many are decoded, and on GPUs (mode="reduce-overhead")."""
         self.model.run = torch.compile(run_blocks, **{"dynamic": True, **options})
         self.vocoder.backbone.compile(**{"dynamic": True, **options})
         return self
@@ -109,9 +101,8 @@ class Codec:
     def save_pretrained(
         self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False
     ) -> None:
-        """Write config.json, model.safetensors and vocoder/model.safetensors (nothing executable) to a folder. dtype
-        stores the weights in another precision; loading gives back float32 of what was stored. Raises InputError where
-        the folder exists (without overwrite) or cannot be written."""
+        """Write config.json, model.safetensors and vocoder/model.safetensors; nothing executable. Loading gives back
+        what was stored in dtype (None: as it is). Raises InputError where it cannot write."""
         tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
@@ -150,17 +141,20 @@ class Codec:
 
     @torch.inference_mode()
     def encode_blocks(self, blocks: Iterable[np.ndarray], text: str | None = None) -> Speech:
-        """One wave, as 24 kHz samples in blocks [n] as they are read -> the codes of `encode`, in constant memory.
-        Raises InputError as `encode`."""
+        """24 kHz samples [n] block by block, as they are read -> the codes of `encode`, in constant memory.
+
+        Raises:
+            InputError: as `encode`.
+        """
         return self.encoder.encode_blocks(blocks, *arguments.texts(text, 1))
 
     @torch.inference_mode()
     def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
-        """A speaker prompt from a few seconds of speech [N], cut to whole tokens of 0.16 s because a prompt must not
-        end in padding, and what is said in them (text None: as in `encode`).
+        """A speaker prompt from a few seconds of speech [N] and what is said in them (None: as in `encode`), cut to
+        whole tokens (0.16 s), because a prompt must not end in padding.
 
         Raises:
-            InputError: shorter than one token, or longer than the model takes at once.
+            InputError: shorter than one token, or longer than a piece.
         """
         return self.encoder.prompt(waves.to_samples(wave, sample_rate, self.sample_rate), *arguments.texts(text, 1))
 
@@ -213,29 +207,20 @@ class Codec:
         Raises:
             InputError: as `decode`, or more than one utterance.
         """
-        speech = to_speech(speech, text)
-        if len(speech) != 1:
-            raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
-        self.limits.check(speech, [prompt])
+        speech = self.limits.check_one(to_speech(speech, text), prompt)
         solver = self.limits.solver(steps, guidance)
         stream = open_stream(self.renderer, Utterance.of(speech, prompt), solver, generator, seconds)
         yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
 
     def words(self, speech: Speech) -> list[Word]:
-        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone.
-
-        Raises:
-            InputError: more than one utterance, or a model without an aligner, such as the published ones.
-        """
+        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone. Raises
+        InputError for more than one utterance, and for models without an aligner, such as the published ones."""
         return word_times(self.renderer, speech)
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU.
-
-        Raises:
-            InputError: numbers of another shape, or lengths that are not 1 to F.
-        """
+        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU. Raises InputError for
+        numbers of another shape."""
         return vocode(self.vocoder, self.config, mel, lengths)
 
     @torch.inference_mode()
@@ -258,7 +243,7 @@ class Codec:
         return self.decode(self.encode(wave, sample_rate, text), prompt, steps, guidance, generator)
 
     def info(self) -> dict[str, Any]:
-        """What this model is: name, hash of its encoder, rates, sizes and settings."""
+        """What this model is, for people and for machines."""
         whole, vocoder = self.model, self.vocoder
         parts = {"codec": whole, "encoder": whole.encoder, "decoder": whole.decoder, "vocoder": vocoder}
         return {**self.limits.describe(), "parameters": {name: count_weights(part) for name, part in parts.items()}}

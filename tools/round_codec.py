@@ -2,9 +2,9 @@
 
     python tools/round_codec.py runs/codec/model runs/rounded
 
-writes the same model with the matrices of encoder, aligner and transcriber on the grid of their 8-bit form, and all else
-at what half precision holds. The numbers themselves are stored in float32, so that training can go on from them; to
-round them once more changes nothing.
+writes the same model with the matrices of encoder, aligner and transcriber on the grid of their 8-bit form, and all
+else at what half precision holds. The numbers themselves are stored in float32, so that training can go on from
+them; to round them once more changes nothing.
 """
 
 from __future__ import annotations
