@@ -46,6 +46,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
+        """The length of the wave."""
         return len(self.wave) / self.sample_rate
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec quantize`."""
     parser.add_argument("model", metavar="MODEL", help="model folder, Hugging Face id, or `bundled`")
     parser.add_argument("output", metavar="OUT", help="folder for the quantized model")
     parser.add_argument("--method", choices=METHODS, help="glm needs no data, the others train (glm)")
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec quantize` and return its exit code. Raises InputError."""
     from tadicodec.codec import Codec
     from tadicodec.quant.codec_quantizer import (
         check_codec,
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def line(item: tuple[str, dict[str, Any]]) -> str:
+    """The sizes of one network before and after, as a line for people."""
     name, size = item
     return (
         f"{name}: {size['bytes'] / 1e6:.2f} MB, {100 * size['share']:.1f} % of float32's "
