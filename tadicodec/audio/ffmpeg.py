@@ -77,7 +77,8 @@ class PyAvSound:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise FfmpegError(reason(error)) from error
         self.track = self.file.streams.best("audio")
-        if self.track is None or not self.track.codec_context.sample_rate:
+        context = None if self.track is None else self.track.codec_context  # None: of a codec that it does not have
+        if context is None or not context.sample_rate:
             self.file.close()
             raise FfmpegError("there is no sound in it")
         self.sample_rate: int = self.track.codec_context.sample_rate
