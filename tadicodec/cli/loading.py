@@ -30,7 +30,8 @@ class Sampling:
     seed: int
 
     def keywords(self, count: int) -> dict[str, Any]:
-        """Arguments for `Codec.decode`; every item has the seed to itself, so its batch does not matter."""
+        """Arguments of `Codec.decode` for so many items. Every item has the seed to itself, so its batch does not
+        matter."""
         import torch
 
         generators = [torch.Generator().manual_seed(self.seed) for _ in range(count)]
@@ -82,5 +83,5 @@ def load_codec(args: argparse.Namespace) -> Codec:
 
 
 def make_prompt(codec: Codec, voice: Voice | Prompt | None) -> Prompt | None:
-    """The prompt as this model wants it. Raises InputError."""
+    """The prompt as this model takes it, from a wave or as it is. Raises InputError."""
     return codec.prompt(voice.wave, voice.sample_rate, text=voice.text) if isinstance(voice, Voice) else voice

@@ -126,6 +126,8 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
     tokenizer = load_tokenizer(config, Path(document["model"].get("tokenizer_folder", "")))
     check_text(config, objective, tokenizer)
+    if objective.part != "all":
+        check_remembered(data)
     return CodecTask(config, objective), *speech_splits(data, tokenizer, config.mel)
 
 
@@ -138,6 +140,7 @@ def build_few_step(document: dict[str, Any], data: DataConfig) -> Assembled:
         raise InputError("recipe: model of a few_step task holds one key, pretrained: a folder, an id or bundled")
     teacher = Codec.from_pretrained(model["pretrained"])
     objective = checked(FewStepObjective, document.get("objective", {}), "objective")
+    check_remembered(data)
     return FewStepTask(teacher, objective), *speech_splits(data, teacher.tokenizer, teacher.config.mel)
 
 
@@ -164,6 +167,14 @@ def speech_splits(data: DataConfig, tokenizer: TextTokenizer, mel: MelConfig) ->
     if data.damage:
         valid |= {f"valid_{kind}": split(data.valid_split, damage=1.0, kind=kind) for kind in KINDS}
     return train, valid
+
+
+def check_remembered(data: DataConfig) -> None:
+    """Raises InputError where clips would not be what their remembered codes say."""
+    if data.voices:
+        raise InputError(
+            "data: voices makes a clip another at every hearing; codes that rest are computed once: leave it 0"
+        )
 
 
 def build_tts(document: dict[str, Any], data: Any) -> Assembled:
