@@ -22,10 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tadicodec import arguments
 from tadicodec.config import CodecConfig, read_config
 from tadicodec.errors import InputError, reason
-from tadicodec.extras import need
+from tadicodec.guards import arguments
+from tadicodec.guards.extras import need
 from tadicodec.integers.layout import restore
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
@@ -35,20 +35,22 @@ from tadicodec.outputs import writing
 RECOMPUTED = ("bsq.basis", "bsq.group_basis", "head.istft.window")
 RECOMPUTED_ENDINGS = ("rotary_emb.inv_freq",)
 FLOATING = ("F64", "F32", "F16", "BF16")  # types of safetensors that weights may be stored in
+BUNDLED = "bundled"  # the model that comes with the package, where a name is asked for
 PREPROCESSOR = "preprocessor_config.json"  # by which transformers knows how to make a batch of recordings
+ENCODER = ("encoder.", "vq_in_linear.")  # where the names of the tensors begin that decide the codes
 MODEL_FILES = ("config.json", PREPROCESSOR, "model.safetensors", "vocoder", "text_tokenizer", "README.md")
 MODEL_FILES += ("__pycache__",)
 HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_tokenizer/*")
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
-    """Folder of a model: None is the bundled one, an existing folder is itself, else a Hugging Face id, whose
-    files that match `hub_files` are fetched.
+    """Folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself, else a
+    Hugging Face id, whose files that match `hub_files` are fetched.
 
     Raises:
         InputError: neither a model folder nor an id that can be fetched.
     """
-    if name is None:
+    if name is None or isinstance(name, str) and name == BUNDLED:
         return Path(str(files("tadicodec"))) / "assets"
     folder = arguments.path("a model", name)
     if folder.is_dir():
@@ -298,7 +300,22 @@ def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str,
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-def check_dtype(dtype: torch.dtype) -> None:
-    """Raises InputError for what is no precision."""
+def check_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The precision itself. Raises InputError for what is none."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InputError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, not {arguments.described(dtype)}")
+    return dtype
+
+
+def move(device: str | torch.device, *modules: nn.Module) -> torch.device:
+    """Put networks on a device. Raises InputError for one that is not there or computes nothing."""
+    try:
+        target = torch.device(device)
+        if target.type == "meta":
+            raise RuntimeError("it computes nothing")
+        for module in modules:
+            module.to(target)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise InputError(f"device {arguments.described(device)} cannot be used: {why}") from error
+    return target

@@ -18,46 +18,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments, checkpoint
+from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.integers.layout import count_weights
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.field import run_blocks
 from tadicodec.model.fused import fuse
 from tadicodec.model.vocoder import Vocoder, lower
+from tadicodec.pipeline import waves
 from tadicodec.pipeline.decoding import Renderer
 from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
-from tadicodec.pipeline.waves import Wave, each, floats, generators_of, items_of, pad, to_samples
+from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import word_times
-from tadicodec.speech import Codes, Prompt, Speech, counted, to_speech
+from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
-
-ENCODER = ("encoder.", "vq_in_linear.")  # the tensors that decide the codes
-Text = str | None | Sequence[str | None]
-Prompts = Prompt | None | Sequence[Prompt | None]
-Generators = torch.Generator | None | Sequence[torch.Generator]
 
 
 class Codec:
     """A loaded model. Make one with `Codec.from_pretrained()`."""
 
-    sample_rate = 24000
-    token_rate = TOKEN_RATE
+    sample_rate, token_rate = 24000, TOKEN_RATE
 
     def __init__(
         self, config: CodecConfig, model: Autoencoder, vocoder: Vocoder, tokenizer: TextTokenizer, *, name: str = ""
     ) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.model, self.vocoder = model.eval().requires_grad_(False), vocoder.eval().requires_grad_(False)
-        self.spectrogram = MelSpectrogram(config.mel)
-        self.name = config.name or name
-        self.weights = checkpoint.content_hash(model, ENCODER)
+        self.spectrogram, self.name = MelSpectrogram(config.mel), config.name or name
+        self.weights = checkpoint.content_hash(model, checkpoint.ENCODER)
         self.limits = Limits(config, tokenizer, self.name, self.weights)
         self.encoder = WaveEncoder(self.model, self.spectrogram, self.limits)
         self.renderer = Renderer(self.model, self.vocoder, self.limits)
@@ -86,54 +81,36 @@ class Codec:
         codec.folder = folder
         return codec.to(device, dtype)
 
-    @property
-    def bundled(self) -> bool:
-        """Whether this is the model that comes with the package."""
-        return self.folder is not None and self.folder == checkpoint.find_model(None)
-
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
         """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
-        checkpoint.check_dtype(dtype)
-        try:
-            target = torch.device(device)
-            if target.type == "meta":
-                raise RuntimeError("it computes nothing")
-            for module in (self.model, self.vocoder, self.spectrogram):
-                module.to(target)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"device {arguments.described(device)} cannot be used: {reason}") from error
+        self.dtype = checkpoint.check_dtype(dtype)
+        self.device = checkpoint.move(device, self.model, self.vocoder, self.spectrogram)
         fuse(self.model, torch.float32)
         if dtype != torch.float32:
             fuse(self.model.decoder, dtype)
         lower(self.vocoder, dtype)
-        self.device, self.dtype = target, dtype
         return self
 
     def compile(self, **options: Any) -> Codec:
         """Compile decoder and vocoder with `torch.compile(**options)`: the first calls take minutes, later ones are
         faster. Worth it where many are decoded, and on GPUs (mode="reduce-overhead")."""
-        options = {"dynamic": True, **options}
-        self.model.run = torch.compile(run_blocks, **options)
-        self.vocoder.backbone.compile(**options)
+        self.model.run = torch.compile(run_blocks, **{"dynamic": True, **options})
+        self.vocoder.backbone.compile(**{"dynamic": True, **options})
         return self
 
     def save_pretrained(
         self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False
     ) -> None:
-        """Write config.json, model.safetensors and vocoder/model.safetensors (nothing executable).
-
-        dtype stores the weights in another precision; loading gives back float32 of what was stored.
-        """
+        """Write config.json, model.safetensors and vocoder/model.safetensors; nothing executable. Loading gives back
+        what was stored in dtype (None: as it is). Raises InputError where it cannot write."""
         tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
-        checkpoint.save_model(
-            arguments.path("a model folder", folder), self.config, weights, tokenizer=tokenizer, overwrite=overwrite
-        )
+        target = arguments.path("a model folder", folder)
+        checkpoint.save_model(target, self.config, weights, tokenizer=tokenizer, overwrite=overwrite)
 
     @torch.inference_mode()
-    def encode(self, wave: Wave | Sequence[Wave], sample_rate: int, text: Text = None) -> Speech:
+    def encode(self, wave: Wave | Sequence[Wave], sample_rate: int, text: Texts = None) -> Speech:
         """Waves to codes.
 
         wave: one [N], a batch [B, N], or a list of [N_i] of different lengths; float samples in [-1, 1] at any sample
@@ -143,8 +120,8 @@ class Codec:
         Raises:
             InputError: no samples, samples that are not finite, not one text a wave, a text too long for the model.
         """
-        waves = [to_samples(item, sample_rate, self.sample_rate) for item in items_of(wave)]
-        return self.encoder.encode(waves, arguments.texts(text, len(waves)))
+        samples = [waves.to_samples(item, sample_rate, self.sample_rate) for item in waves.items_of(wave)]
+        return self.encoder.encode(samples, arguments.texts(text, len(samples)))
 
     @property
     def transcribes(self) -> bool:
@@ -173,14 +150,13 @@ class Codec:
 
     @torch.inference_mode()
     def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
-        """A speaker prompt from a few seconds of speech [N] and what is said in them (None: as in `encode`).
-
-        The end is cut to whole tokens (0.16 s), because a prompt must not end in padding.
+        """A speaker prompt from a few seconds of speech [N] and what is said in them (None: as in `encode`), cut to
+        whole tokens (0.16 s), because a prompt must not end in padding.
 
         Raises:
             InputError: shorter than one token, or longer than a piece.
         """
-        return self.encoder.prompt(to_samples(wave, sample_rate, self.sample_rate), *arguments.texts(text, 1))
+        return self.encoder.prompt(waves.to_samples(wave, sample_rate, self.sample_rate), *arguments.texts(text, 1))
 
     @torch.inference_mode()
     def decode(
@@ -191,7 +167,7 @@ class Codec:
         guidance: float | None = None,
         generator: Generators = None,
         *,
-        text: Text = None,
+        text: Texts = None,
         lengths: Tensor | np.ndarray | Sequence[int] | None = None,
     ) -> Tensor:
         """Codes (and text, and a speaker prompt) to waves [B, N] float32 on the CPU, zeros behind each item's samples.
@@ -205,10 +181,10 @@ class Codec:
             InputError: codes outside the codebook or no integers, a text too long for the model, steps below 1.
         """
         speech = to_speech(speech, text, lengths)
-        prompts = each(prompt, len(speech))
+        prompts = waves.each(prompt, len(speech))
         self.limits.check(speech, prompts)
-        generators = generators_of(generator, len(speech))
-        return pad(render_all(self.renderer, speech, prompts, self.limits.solver(steps, guidance), generators))
+        generators = waves.generators_of(generator, len(speech))
+        return waves.pad(render_all(self.renderer, speech, prompts, self.limits.solver(steps, guidance), generators))
 
     def stream(
         self,
@@ -231,67 +207,43 @@ class Codec:
         Raises:
             InputError: as `decode`, or more than one utterance.
         """
-        speech = to_speech(speech, text)
-        if len(speech) != 1:
-            raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
-        self.limits.check(speech, [prompt])
+        speech = self.limits.check_one(to_speech(speech, text), prompt)
         solver = self.limits.solver(steps, guidance)
         stream = open_stream(self.renderer, Utterance.of(speech, prompt), solver, generator, seconds)
         yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
 
     def words(self, speech: Speech) -> list[Word]:
-        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone.
-
-        Raises:
-            InputError: more than one utterance, or a model without an aligner, such as the published ones.
-        """
+        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone. Raises
+        InputError for more than one utterance, and for models without an aligner, such as the published ones."""
         return word_times(self.renderer, speech)
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU.
-
-        Raises:
-            InputError: numbers of another shape, or lengths that are not 1 to F.
-        """
-        mel = floats("a mel", mel, (3,))
-        if mel.shape[2] != self.config.mel.num_mels:
-            raise InputError(f"a mel of shape {list(mel.shape)}: its last axis has {self.config.mel.num_mels} bins")
-        return vocode(self.vocoder, self.config, mel, None if lengths is None else counted(lengths, mel, "frames"))
+        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU. Raises InputError for
+        numbers of another shape."""
+        return vocode(self.vocoder, self.config, mel, lengths)
 
     @torch.inference_mode()
     def mel(self, wave: Wave) -> Tensor:
         """24 kHz wave [N] or [B, N] of one length -> normalised log-mel [B, F, 128], padded to whole tokens."""
-        return self.encoder.mel(floats("a wave", wave, (1, 2))).cpu()
+        return self.encoder.mel(waves.floats("a wave", wave, (1, 2))).cpu()
 
     def reconstruct(
         self,
         wave: Wave | Sequence[Wave],
         sample_rate: int,
-        text: Text = None,
+        text: Texts = None,
         prompt: Prompts = None,
         *,
         steps: int | None = None,
         guidance: float | None = None,
         generator: Generators = None,
     ) -> Tensor:
-        """`decode(encode(wave))`: what a listener on the other end hears."""
+        """`decode(encode(wave))`: what a listener on the other end hears. Takes and raises what these two do."""
         return self.decode(self.encode(wave, sample_rate, text), prompt, steps, guidance, generator)
 
     def info(self) -> dict[str, Any]:
         """What this model is, for people and for machines."""
-        parts = {"codec": self.model, "encoder": self.model.encoder, "decoder": self.model.decoder}
-        parts["vocoder"] = self.vocoder
-        return {
-            "name": self.name,
-            "weights": self.weights,
-            "sample_rate": self.sample_rate,
-            "token_rate": self.token_rate,
-            "codebook_size": self.config.autoencoder.codebook_size,
-            "bits_per_second": self.token_rate * self.config.autoencoder.vq_emb_dim,
-            "steps": self.config.inference.solver.steps,
-            "guidance": self.config.inference.solver.guidance,
-            "text_tokenizer": self.config.text_tokenizer,
-            "parameters": {name: count_weights(module) for name, module in parts.items()},
-            "quantization": self.config.quantization.get("method", "none"),
-        }
+        whole, vocoder = self.model, self.vocoder
+        parts = {"codec": whole, "encoder": whole.encoder, "decoder": whole.decoder, "vocoder": vocoder}
+        return {**self.limits.describe(), "parameters": {name: count_weights(part) for name, part in parts.items()}}

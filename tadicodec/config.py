@@ -12,8 +12,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
+from tadicodec.guards.documents import read_config_file
 
 T = TypeVar("T")
 
@@ -83,9 +83,9 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")
         require_sizes("tadicodec", self, MOST_LAYERS, *layers)
-        require_sizes("tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", least=0)
+        require_sizes("tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", "encoder_join", least=0)
         require_sizes("tadicodec", self, WIDEST, "hidden_size", "num_heads", "patch_size")
-        require_sizes("tadicodec", self, WIDEST, "voice_size", "intermediate_size", least=0)
+        require_sizes("tadicodec", self, WIDEST, "voice_size", "voice_heads", "intermediate_size", least=0)
         require_sizes("tadicodec", self, LARGEST_VOCABULARY, "text_vocab_size")
         require_sizes("tadicodec", self, MOST_BINS, "mel_dim")
         if self.voice_size and not self.prior_layers:
@@ -94,9 +94,9 @@ class AutoencoderConfig:
             raise InputError("config: voice_heads sum up a voice; give voice_size, too, or leave them 0")
         if not 0 <= self.encoder_join < self.encoder_num_layers:
             raise InputError("config: encoder_join is 0 or more, and some of the encoder's blocks follow it")
-        if self.down_sample_factor != DOWN_SAMPLE_FACTOR:
+        if type(self.down_sample_factor) is not int or self.down_sample_factor != DOWN_SAMPLE_FACTOR:
             raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
-        if not 1 <= self.vq_emb_dim <= WIDEST_CODE:
+        if type(self.vq_emb_dim) is not int or not 1 <= self.vq_emb_dim <= WIDEST_CODE:
             raise InputError(f"config: vq_emb_dim is 1 to {WIDEST_CODE}, not {self.vq_emb_dim}")
         if not 0 <= self.sigma < 1:
             raise InputError(f"config: sigma is 0 to below 1, not {self.sigma}")

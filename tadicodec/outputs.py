@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError
 
-from tadicodec import arguments
 from tadicodec.errors import InputError, reason
+from tadicodec.guards import arguments
 
 PROBE = 1 << 16  # bytes
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.text.clean import clean
 
 Codes = Tensor | np.ndarray | Sequence[Any]  # integers [T] or [B, T], or a list of [T_i]

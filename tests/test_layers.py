@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "tadicodec"
 # From the ground up: a room imports from floors below its own, and within itself without circles.
 FLOORS = (
     ("errors",),
-    ("arguments", "extras"),
-    ("document", "outputs", "pretrained"),
+    ("guards",),
+    ("outputs",),
     ("config",),
     ("audio", "text", "model", "integers"),
     ("speech", "checkpoint"),

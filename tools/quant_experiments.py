@@ -161,7 +161,7 @@ def roste(setting: Setting) -> Iterator[Row]:
             activation = {"bits": 4, "clip": 0.95, "floor": True}
             changes = {"activation": activation, "rotation": rotation, "tuning": {"lr": 1e-4}}
             arm = Arm(setting, setting.job("roste", 4, **changes), model)
-            inputs = arm.lessons.look()
+            inputs = arm.lessons.layer_inputs()
             prepare(arm.model, arm.job.model, arm.generator, inputs)
             layers = {n: m for n, m in arm.model.named_modules() if hasattr(m, "error")}
             errors = [float(layer.error(inputs[n])) for n, layer in layers.items() if n in inputs]

@@ -14,8 +14,8 @@ from transformers import Trainer, TrainingArguments
 
 from tadicodec import Codec, InputError
 from tadicodec.data.shards import TokenCorpus
+from tadicodec.guards.pretrained import load_network, load_pretrained
 from tadicodec.hf import SpeechCollator, add_speech_tokens, generate_speech
-from tadicodec.pretrained import load_network, load_pretrained
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("corpus", help="folder made by `tadicodec tokenize`")

@@ -15,6 +15,9 @@ class MelSpectrogram(nn.Module):
     Reflect padding of (n_fft - hop) / 2, no centring, magnitude sqrt(re^2 + im^2 + 1e-9), natural log of max(., 1e-5).
     """
 
+    window: Tensor
+    filters: Tensor
+
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config

@@ -14,6 +14,7 @@ import soundfile
 
 from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
+from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; a header outside is damaged or hostile
@@ -119,7 +120,7 @@ def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
         count = max(count - len(block), 0)
 
 
-class Forward(soundfile.SoundFile):
+class Forward(QuietFile):
     """Read from the beginning to the end. The library's own reads end with a seek to where they are, which decodes the
     place again: inexactly in mp3."""
 

@@ -31,7 +31,7 @@ from tadicodec.cli import (
 )
 from tadicodec.cli.closing import notice, report, say, warn
 from tadicodec.errors import InputError, InputWarning, reason
-from tadicodec.extras import EXTRAS, missing
+from tadicodec.guards.extras import EXTRAS, missing
 
 COMMANDS = {
     "encode": (encode, "speech to token files (.tdc)"),
@@ -57,6 +57,15 @@ KEPT = {"tokenize": GOES_ON, "prepare": GOES_ON, "evaluate": GOES_ON, "train": G
 
 class Parser(argparse.ArgumentParser):
     """Reports mistakes like everything else here: in one line."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """A recipe's section.key=value may also stand behind options, where argparse itself does not look for them."""
+        found, rest = super().parse_known_args(args, namespace)
+        overrides = getattr(found, "overrides", None)
+        if overrides is not None and all("=" in word and not word.startswith("-") for word in rest):
+            overrides.extend(rest)
+            rest = []
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")

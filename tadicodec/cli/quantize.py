@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     job = read_job(args)
     check_destination(args.output, args.overwrite)
-    codec = Codec.from_pretrained(None if args.model == "bundled" else args.model)
+    codec = Codec.from_pretrained(args.model)
     check_codec(codec, job)
     progress = sys.stderr is not None and sys.stderr.isatty()
     with tempfile.TemporaryDirectory() as folder:

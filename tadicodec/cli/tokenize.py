@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
 from tadicodec.cli.closing import report, say
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tadicodec.data.corpora.opening import open_corpus
     from tadicodec.data.token_corpus import Share
-    from tadicodec.extras import need
+    from tadicodec.guards.extras import need
 
     need("pyarrow", "a token corpus")
     if args.workers is not None and args.ray is None:
@@ -98,7 +99,7 @@ def tokenize(args: argparse.Namespace, corpus: Corpus, share: Share) -> Done:
         return tokenize_on_ray(corpus, args.out, load_codec(args), place, progress=progress, **settings)
 
 
-def listing(advance: object) -> Progress:
+def listing(advance: Callable[[int], Any]) -> Progress:
     """Lists each bad recording on stderr."""
     from tadicodec.data.token_corpus import Progress
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tadicodec.cli.closing import notice
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpoint for the finished model
 

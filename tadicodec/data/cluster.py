@@ -19,7 +19,7 @@ from tadicodec.data.corpora.recording import Corpus
 from tadicodec.data.shard_writer import Bad, make_shard
 from tadicodec.data.token_corpus import Done, Progress, Share, Task, checked, left_out, plan
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 from tadicodec.outputs import only_writer
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def connect(address: str) -> None:
     import ray
 
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"no Ray cluster at {address} ({reason}); start one with `ray start --head`") from error

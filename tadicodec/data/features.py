@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tadicodec.document import LARGEST, parse_json
 from tadicodec.errors import InputError, reason
+from tadicodec.guards.documents import LARGEST, parse_json
 
 INDEX = "index.jsonl"
 KINDS = {"mel": (np.dtype(np.float16), 2), "wave": (np.dtype(np.int16), 1)}  # type and dimensions of the arrays

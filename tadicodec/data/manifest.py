@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadicodec.document import parse_json
 from tadicodec.errors import InputError, reason
+from tadicodec.guards.documents import parse_json
 from tadicodec.text.clean import clean
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tadicodec.config import WIDEST_CODE
 from tadicodec.errors import InputError, reason
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 FINGERPRINT, SHARDS = b"tadicodec.fingerprint", b"tadicodec.shards"  # notes in a shard's metadata
 CODEC_NAME, LEFT_OUT = b"tadicodec.codec", b"tadicodec.left_out"

@@ -22,8 +22,11 @@ Key = tuple[str, str, int]  # row, utterance, seed
 
 @dataclass(frozen=True)
 class Result:
-    """What was found about one utterance of one row. Scores are None where they were not asked for or where there is
-    nothing to compare with; a `failure` (its reason) has none and counts as 100 % word error."""
+    """What was found about one utterance of one row, with one seed.
+
+    Scores are None where they were not asked for or where there is nothing to compare with. A result with a `failure`
+    (its reason) has none of them and counts as 100 % word error.
+    """
 
     row: str
     id: str
@@ -45,9 +48,11 @@ class Result:
 
     @property
     def key(self) -> Key:
+        """What tells results apart: row, utterance and seed."""
         return self.row, self.id, self.seed
 
     def to_json(self) -> str:
+        """The result as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
@@ -67,7 +72,7 @@ class ResultFile:
         self.results = {result.key: result for result in read_results(path, file)}
 
     def append(self, result: Result) -> None:
-        """The line is in the file's hands before the next utterance starts."""
+        """Write a result; the line has left the program before the next utterance starts."""
         self.file.write(result.to_json().encode() + b"\n")
         self.file.flush()
         self.results[result.key] = result
@@ -94,7 +99,7 @@ def open_results(out: Path, settings: dict[str, Any], overwrite: bool) -> Iterat
 
 
 def lock(file: BinaryIO, out: Path) -> None:
-    """Held until the file is closed, also by a kill. Raises InputError."""
+    """Lock a results file until it is closed, also by a kill. Raises InputError where someone else has locked it."""
     try:
         import fcntl
     except ImportError:
@@ -106,14 +111,15 @@ def lock(file: BinaryIO, out: Path) -> None:
 
 
 def clear(out: Path, file: BinaryIO) -> None:
-    """Forget what the folder holds, but nothing that evaluate did not write."""
+    """Delete the results that a folder holds, but nothing that evaluate did not write."""
     file.truncate(0)
     for path in [out / name for name in WRITTEN if name != RESULTS] + sorted((out / AUDIO).glob("*.mp3")):
         path.unlink(missing_ok=True)
 
 
 def check_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Write the settings, or compare them with those that the folder's results were made with. Raises InputError."""
+    """Write the settings, or compare them with those with which the folder's results were made. Raises InputError where
+    they differ."""
     path, mine = out / SETTINGS, json.loads(json.dumps(settings))
     if path.exists():
         try:
@@ -128,7 +134,7 @@ def check_settings(out: Path, settings: dict[str, Any]) -> None:
 
 
 def read_results(path: Path, file: BinaryIO) -> list[Result]:
-    """All whole lines; the part of one that a kill left behind is cut off.
+    """All whole lines of a results file; the part of one that a kill left behind is cut off.
 
     Raises:
         InputError: a line that is no result.

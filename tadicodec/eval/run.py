@@ -29,7 +29,7 @@ PLAYER_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Job:
-    """One result to make."""
+    """One result to make: an utterance, a row and a seed."""
 
     case: Case
     row: Row
@@ -37,12 +37,13 @@ class Job:
 
     @property
     def key(self) -> Key:
+        """What tells results apart: row, utterance and seed."""
         return self.row.name, self.case.id, self.seed
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that a run needs."""
+    """What is evaluated, by whom, and where the results go."""
 
     chosen: EvaluationSet
     rows: Sequence[Row]
@@ -52,7 +53,7 @@ class Evaluation:
     out: Path
 
     def jobs(self) -> list[Job]:
-        """Utterance by utterance, so that its waves are read and encoded once."""
+        """All results to make, utterance by utterance, so that its waves are read and encoded once."""
         return [
             Job(case, row, seed)
             for case in self.chosen.cases
@@ -68,7 +69,8 @@ class Evaluation:
 
 
 def run(evaluation: Evaluation, file: ResultFile, progress: bool) -> list[Result]:
-    """Make what the file does not hold yet, and again what failed; the results of all jobs, in their order."""
+    """Make what the results file does not hold yet, and again what failed. Returns the results of all jobs, in their
+    order."""
     from tqdm import tqdm
 
     jobs = evaluation.jobs()
@@ -99,6 +101,7 @@ def evaluate(job: Job, evaluation: Evaluation) -> Result:
 
 
 def scored(job: Job, rendering: Rendering, wave16k: np.ndarray, evaluation: Evaluation) -> Result:
+    """The result of a rendering that can be heard; wave16k [N] is what the judges hear of it."""
     case = job.case
     scores = evaluation.judges.score(wave16k, case, evaluation.recordings, job.row.name == "recordings")
     return Result(
@@ -122,7 +125,7 @@ def scored(job: Job, rendering: Rendering, wave16k: np.ndarray, evaluation: Eval
 
 
 def failure(job: Job, error: Exception) -> Result:
-    """An utterance that was not made or cannot be heard: all of its words are lost."""
+    """The result of an utterance that was not made or cannot be heard: all of its words are lost."""
     reason = " ".join(str(error).split()) or "no reason given"
     if not isinstance(error, InputError):
         reason = f"{type(error).__name__}: {reason}"
@@ -140,7 +143,7 @@ def failure(job: Job, error: Exception) -> Result:
 
 
 def length_of(case: Case, rendering: Rendering, recordings: Recordings) -> float:
-    """Seconds of the recording, or else of the wave."""
+    """Seconds of the recording or, where there is none, of the wave that was made."""
     wave, rate = rendering.wave, rendering.sample_rate
     if case.audio is not None:
         with suppress(InputError):
@@ -149,7 +152,7 @@ def length_of(case: Case, rendering: Rendering, recordings: Recordings) -> float
 
 
 def badness(result: Result) -> tuple[float, float, str]:
-    """Sorts the worst utterances first."""
+    """A key that sorts the worst utterances first."""
     return -result.seed_tts.rate, -result.whisper.rate, result.id
 
 

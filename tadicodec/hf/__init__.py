@@ -8,7 +8,7 @@ Nothing else of this package imports it, so transformers is only needed by those
 from __future__ import annotations
 
 from tadicodec.checkpoint import find_model
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 need("transformers", "tadicodec.hf")
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 
 CODE, START, END = "<|speech_{}|>", "<|speech_start|>", "<|speech_end|>"
 IGNORED = -100  # a label that no loss looks at

@@ -19,7 +19,8 @@ from tadicodec.speech import FRAMES_PER_TOKEN, Prompt
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance or piece: codes [T], noise [8 T, 128], ids [L] of the prompt's text and its own."""
+    """One utterance or piece to decode: codes [T], noise [8 T, 128], ids [L] of the prompt's text and its own, and the
+    prompt."""
 
     codes: Tensor
     noise: Tensor
@@ -28,6 +29,7 @@ class Item:
 
     @property
     def tokens(self) -> int:
+        """The number of its tokens, its prompt's included."""
         return len(self.codes) + (0 if self.prompt is None else len(self.prompt.codes))
 
 
@@ -57,12 +59,13 @@ class Renderer:
 
 
 def draw(tokens: int, bins: int, generator: torch.Generator) -> Tensor:
-    """Noise [8 T, bins]; drawing in parts gives the numbers of drawing at once."""
+    """Noise [8 T, bins] for so many tokens. Drawing it in parts gives the same numbers as drawing it at once."""
     return torch.randn(tokens * FRAMES_PER_TOKEN, bins, generator=generator)
 
 
 def decode_items(model: Autoencoder, items: Sequence[Item], solver: SolverConfig, most: int) -> list[Tensor]:
-    """Mels [8 T_i, 128] without their prompts, at most `most` padded tokens at once (or one item)."""
+    """Mels [8 T_i, 128] of items, without their prompts. At most `most` padded tokens (or one item) go through the
+    network together."""
     mels: dict[int, Tensor] = {}
     for group in grouped(range(len(items)), [item.tokens for item in items], most):
         mels |= zip(group, decode_batch(model, [items[index] for index in group], solver), strict=True)
@@ -70,7 +73,7 @@ def decode_items(model: Autoencoder, items: Sequence[Item], solver: SolverConfig
 
 
 def decode_batch(model: Autoencoder, items: Sequence[Item], solver: SolverConfig) -> list[Tensor]:
-    """Lengths are given only where something is padded."""
+    """Mels [8 T_i, 128] of items that go through the network together, without their prompts."""
     device = model.vq_in_linear.bias.device
     held = [0 if item.prompt is None else len(item.prompt.mel) for item in items]
     codes = [item.codes if item.prompt is None else torch.cat([item.prompt.codes, item.codes]) for item in items]
@@ -90,6 +93,6 @@ def decode_batch(model: Autoencoder, items: Sequence[Item], solver: SolverConfig
 
 
 def lengths_of(items: Sequence[Tensor], device: torch.device) -> Tensor | None:
-    """Their lengths [B], or None when all are alike."""
+    """Lengths [B] of these tensors, or None where all are alike: the network is faster where nothing is padded."""
     lengths = [len(item) for item in items]
     return torch.tensor(lengths, device=device) if len(set(lengths)) > 1 else None

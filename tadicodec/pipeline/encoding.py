@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.audio.level import Leveller
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.pieces import Cutter
@@ -24,7 +24,7 @@ BINS_PER_TOKEN = 16  # loudness is looked at every 10 ms
 
 
 class Part(NamedTuple):
-    """A whole number of tokens of wave number `owner`, `place` parts behind its start."""
+    """A whole number of tokens of a wave: number `place` among the parts of wave number `owner`."""
 
     owner: int
     place: int
@@ -32,8 +32,10 @@ class Part(NamedTuple):
 
 
 def parts_of(blocks: Iterable[np.ndarray], cutter: Cutter) -> Iterator[np.ndarray]:
-    """24 kHz samples in blocks of any size -> pieces of whole tokens, the last one zero-padded; no more than two of the
-    longest and a block are held. Where it cuts depends on the samples alone."""
+    """24 kHz samples in blocks of any size -> pieces of whole tokens, the last one zero-padded.
+
+    Where it cuts depends on the samples alone. No more than two of the longest pieces and a block are held in memory.
+    """
     held, size = np.zeros(0, np.float32), SAMPLES_PER_TOKEN
     for block in blocks:
         held = np.concatenate([held, block])
@@ -58,7 +60,7 @@ def boundary(samples: np.ndarray, left: int, cutter: Cutter) -> int:
 
 
 class Encoded(NamedTuple):
-    """Codes [T] of a wave, the 24 kHz samples it had, and the text that travels with them (None: unknown)."""
+    """Codes [T] of a wave, the number of its 24 kHz samples, and the text that travels with them (None: unknown)."""
 
     codes: Tensor
     samples: int
@@ -84,7 +86,9 @@ class WaveEncoder:
         return self.model.config.transcriber_layers > 0
 
     def encode(self, waves: Sequence[np.ndarray], texts: Sequence[str | None]) -> Speech:
-        """Waves [N_i] to codes; parts of similar length share a batch, and the batch never changes a code.
+        """Waves [N_i] at 24 kHz to codes. Parts of similar length share a batch, which never changes a code.
+
+        texts: what is said in each wave; None is what the transcriber hears, if the model has one.
 
         Raises:
             InputError: a text that is too long for the model.
@@ -100,7 +104,8 @@ class WaveEncoder:
         return self.speech([self.joined(heard[i], len(wave), text) for i, (wave, text) in enumerate(zip(waves, texts))])
 
     def encode_blocks(self, blocks: Iterable[np.ndarray], text: str | None) -> Speech:
-        """One wave in blocks [n] of any size, as they are read, in constant memory: what `encode` gives for the whole.
+        """One wave in blocks [n] of any size, as they are read, in constant memory. Gives what `encode` gives for the
+        whole.
 
         Raises:
             InputError: no samples, or a text that is too long for the model.
@@ -160,7 +165,7 @@ class WaveEncoder:
         return self.transcribes and None in texts
 
     def leveller(self) -> Leveller:
-        """What brings the pieces of one recording to the level of the training speech."""
+        """A new `Leveller`, for the pieces of one recording."""
         return Leveller(self.limits.config.inference.level)
 
     def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -180,7 +185,8 @@ class WaveEncoder:
         return Encoded(codes, samples, written)
 
     def by_owner(self, parts: Sequence[Part], writes: bool) -> dict[int, list[Heard]]:
-        """Each owner's parts in order, heard in batches of similar length."""
+        """What is heard in each wave's parts, in order, by the number of the wave; parts of similar length share a
+        batch."""
         most = self.limits.batch_tokens(self.spectrogram.window.device)
         found: dict[tuple[int, int], Heard] = {}
         for group in grouped(parts, [len(part.samples) // SAMPLES_PER_TOKEN for part in parts], most):
@@ -192,7 +198,7 @@ class WaveEncoder:
         return owners
 
     def batch(self, waves: Sequence[np.ndarray], writes: bool) -> list[Heard]:
-        """Whole-token waves, heard together; every mel is made alone, so padding cannot reach it."""
+        """Codes and transcripts of waves of whole tokens. Every mel is made alone, so padding cannot reach it."""
         device = self.spectrogram.window.device
         mels = [self.spectrogram(torch.from_numpy(np.ascontiguousarray(wave)).to(device)[None])[0] for wave in waves]
         lengths = torch.tensor([len(mel) for mel in mels], device=device)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.config import CodecConfig, SolverConfig
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
 from tadicodec.speech import FRAMES_PER_TOKEN, SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.tokens import TextTokenizer
@@ -22,7 +23,7 @@ LONGEST_PIECE = 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the model with this configuration, tokenizer, name and hash of its encoder."""
+    """What the model with this configuration, tokenizer, name and hash of its encoder takes."""
 
     config: CodecConfig
     tokenizer: TextTokenizer
@@ -31,15 +32,31 @@ class Limits:
 
     @property
     def piece_tokens(self) -> int:
-        """Tokens the model takes at once."""
+        """The number of tokens that the model takes at once."""
         return max(int(self.config.inference.piece_seconds * TOKEN_RATE), 2)
 
+    def describe(self) -> dict[str, Any]:
+        """What the model is, for people and for machines."""
+        solver = self.config.inference.solver
+        return {
+            "name": self.name,
+            "weights": self.weights,
+            "sample_rate": self.config.mel.sample_rate,
+            "token_rate": TOKEN_RATE,
+            "codebook_size": self.config.autoencoder.codebook_size,
+            "bits_per_second": TOKEN_RATE * self.config.autoencoder.vq_emb_dim,
+            "steps": solver.steps,
+            "guidance": solver.guidance,
+            "text_tokenizer": self.config.text_tokenizer,
+            "quantization": self.config.quantization.get("method", "none"),
+        }
+
     def batch_tokens(self, device: torch.device) -> int:
-        """Padded tokens that go through the network together."""
+        """The number of padded tokens that go through the network together on this device."""
         return self.piece_tokens * (4 if device.type == "cpu" else 32)
 
     def cutter(self, seconds: float = LONGEST_PIECE) -> Cutter:
-        """Cuts into pieces of at most so long, and of what the model takes."""
+        """What cuts recordings into pieces of at most so many seconds, and of what the model takes at once."""
         longest = min(max(int(min(seconds, LONGEST_PIECE) * TOKEN_RATE), 2), self.piece_tokens)
         search = max(min(longest // 2, CONTINUE_TOKENS), 1)
         return Cutter(longest, search, ahead=min(AHEAD_TOKENS, search))
@@ -76,7 +93,15 @@ class Limits:
             if prompt is not None:
                 self.check_prompt(prompt)
 
+    def check_one(self, speech: Speech, prompt: Prompt | None) -> Speech:
+        """The same Speech; raise InputError unless it is one utterance that this model can decode with this prompt."""
+        if len(speech) != 1:
+            raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
+        self.check(speech, [prompt])
+        return speech
+
     def check_codes(self, codes: Tensor) -> None:
+        """Raise InputError unless all codes are in the model's codebook."""
         top = self.config.autoencoder.codebook_size
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < top:
             found = f"{int(codes.min())} to {int(codes.max())}"
@@ -85,6 +110,7 @@ class Limits:
             )
 
     def check_prompt(self, prompt: Prompt) -> None:
+        """Raise InputError unless this model can use the prompt."""
         arguments.kind("a prompt", prompt, Prompt, "made by codec.prompt(wave, sample_rate)")
         shape = (len(prompt.codes) * FRAMES_PER_TOKEN, self.config.mel.num_mels)
         if not len(prompt.codes) or tuple(prompt.mel.shape) != shape or not bool(torch.isfinite(prompt.mel).all()):
@@ -97,18 +123,18 @@ class Limits:
         self.check_codes(prompt.codes)
 
     def check_text(self, text: str | None, samples: int) -> None:
-        """Raise InputError for a text that could not be decoded with this many samples: it must not be stored."""
+        """Raise InputError for a text that could not be decoded with this many samples, so that it is never stored."""
         total, longest = -(-samples // SAMPLES_PER_TOKEN), self.piece_tokens
         script = Script(text, total)
         for start in range(0, total, longest):
             self.text_ids(script.between(start, start + longest), None)
 
     def join(self, *texts: str | None) -> str:
-        """Texts that follow each other; published models join them without a space."""
+        """Texts that follow each other, as one. Published models join them without a space."""
         return (" " if self.config.text_tokenizer == "bytes" else "").join(text for text in texts if text)
 
     def text_ids(self, text: str | None, prompt: Prompt | None) -> Tensor:
-        """Ids of the prompt's text and the target's, [L]."""
+        """Ids [L] of the prompt's text and the utterance's. Raises InputError where they are too many."""
         joined = self.join(prompt.text if prompt else "", text)
         ids = self.tokenizer.encode(joined) if joined.strip() else []
         most = self.config.inference.max_text_tokens

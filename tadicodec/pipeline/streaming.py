@@ -1,7 +1,7 @@
 """Codes in, wave out, a window at a time: for audio longer than the model takes at once, and for codes still arriving.
 
-Each window is decoded with the end of what came before as its prompt, and a little beyond its cut; that part is decoded
-again, from the same noise, at the start of the next window and blended into it. Cuts are made where it is quiet. The
+Each window is decoded with the end of what came before as its prompt, and a little beyond its cut. That part is decoded
+again, from the same noise, at the start of the next window, and blended into it. Cuts are made where it is quiet. The
 vocoder sees the frames on both sides of a cut, and the waves on both sides overlap.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.model import quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
 from tadicodec.model.autoencoder import Autoencoder
@@ -34,7 +34,8 @@ SHORTEST_WINDOW = 0.64  # seconds
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is known before the codes come: how many tokens and 24 kHz samples, what is said, in whose voice."""
+    """What is known before the codes come: how many tokens and 24 kHz samples there will be, what is said, and in whose
+    voice."""
 
     tokens: int
     samples: int
@@ -48,7 +49,8 @@ class Utterance:
 
 
 class Stream:
-    """`feed` it the codes of an utterance as they come; it yields waves whose sum is as long as the utterance."""
+    """Turns the codes of one utterance into waves while they come: `feed` it codes. All waves together are as long as
+    the utterance."""
 
     def __init__(
         self, renderer: Renderer, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
@@ -59,7 +61,7 @@ class Stream:
 
     @torch.inference_mode()
     def feed(self, codes: Tensor) -> Iterator[Tensor]:
-        """codes [n], any number of them -> waves [m] on the CPU, as far as they can be known."""
+        """The next codes [n], any number of them -> waves [m] on the CPU, as far as they can be known."""
         self.mels.append(codes)
         while (window := self.mels.next()) is not None:
             wave = self.waves.push(window)[: self.left]
@@ -69,7 +71,7 @@ class Stream:
 
 
 class MelStream:
-    """Codes to final mel frames, window by window. Where it cuts does not depend on how the codes arrive."""
+    """Turns codes into final mel frames, window by window. Where it cuts does not depend on how the codes arrive."""
 
     def __init__(
         self, renderer: Renderer, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
@@ -85,13 +87,14 @@ class MelStream:
         self.before = (torch.zeros(0, dtype=torch.long), torch.zeros(0, bins))  # codes and mel that end at `place`
 
     def append(self, codes: Tensor) -> None:
+        """Take the next codes [n]. Raises InputError for codes that cannot be, or more of them than were announced."""
         self.limits.check_codes(codes)
         self.codes = torch.cat([self.codes, codes.cpu()])
         if self.place + len(self.codes) > self.utterance.tokens:
             raise InputError(f"more codes than the {self.utterance.tokens} announced")
 
     def next(self) -> Window | None:
-        """The next window, or None until more codes come or when all is done."""
+        """The next window; None until more codes come, and when all is done."""
         left = self.utterance.tokens - self.place
         taken = self.cutter.take(left)
         if not left or len(self.codes) < taken:
@@ -103,7 +106,7 @@ class MelStream:
         return window
 
     def decode(self, taken: int) -> Tensor:
-        """`taken` tokens from `place` on -> mel [8 taken, 128]."""
+        """The next `taken` tokens -> mel [8 taken, 128]."""
         wanted = taken - len(self.noise) // FRAMES_PER_TOKEN
         if wanted > 0:
             self.noise = torch.cat([self.noise, draw(wanted, self.noise.shape[1], self.generator)])
@@ -118,12 +121,13 @@ class MelStream:
         return decode_batch(self.model, [item], self.solver)[0]
 
     def blend(self, mel: Tensor) -> Tensor:
-        """The first frames pass over from what the window before made of them."""
+        """Fade the start of a mel [F, 128] in over what the window before made of the same frames."""
         count = min(BLEND_FRAMES, len(self.ahead), len(mel))
         share = (torch.arange(count)[:, None] + 1) / (count + 1)
         return torch.cat([torch.lerp(self.ahead[:count], mel[:count], share), mel[count:]])
 
     def advance(self, window: Window, cut: int) -> None:
+        """Go on behind the first `cut` tokens of a window."""
         codes, mel = (
             torch.cat([old, new]) for old, new in zip(self.before, (self.codes[:cut], window.mel), strict=True)
         )
@@ -133,7 +137,7 @@ class MelStream:
         self.ahead = window.ahead
 
     def prompt(self) -> Prompt | None:
-        """The speaker's prompt, if there is one, and the end of what came before."""
+        """The speaker's prompt, if there is one, followed by the end of what came before."""
         given, (codes, mel) = self.utterance.prompt, self.before
         if not len(codes):
             return given
@@ -144,7 +148,7 @@ class MelStream:
         return Prompt(torch.cat([given.mel, mel]), torch.cat([given.codes, codes]), said)
 
     def listen(self, taken: int) -> None:
-        """Find in the codes where the next words are said, as far as `taken` tokens reach."""
+        """Find in the next `taken` tokens where the next words are said."""
         indices = self.script.ahead(self.place, int(MOST_LETTERS * taken) + 20)
         words, encode = [self.script.words[index] for index in indices], self.limits.tokenizer.encode
         ids = encode("".join(words)) if words else []
@@ -158,8 +162,10 @@ class MelStream:
 
 
 def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor, *, whole: bool = False) -> list[float]:
-    """Tokens after the first `skip` of codes [T] at which each of text_ids [L] begins; infinity for what comes after
-    them, unless the whole text is said in them."""
+    """When each of text_ids [L] begins in codes [T], in tokens after the first `skip`.
+
+    Characters that are not said any more are at infinity, unless the `whole` text is said in these codes.
+    """
     device = model.vq_in_linear.bias.device
     logits = model.aligner(quantizer.from_codes(codes[None].to(device), model.config.vq_emb_dim))
     logits = logits[:, skip * STEPS_PER_TOKEN :]
@@ -194,8 +200,8 @@ def render_all(
     solver: SolverConfig,
     generators: Sequence[torch.Generator],
 ) -> list[Tensor]:
-    """A batch of utterances to waves [N_i] on the CPU: those that the model takes at once together, longer ones in
-    windows."""
+    """Waves [N_i] on the CPU of a batch of utterances: short ones together, those longer than the model takes at once
+    in windows."""
     limits = renderer.limits
     waves: dict[int, Tensor] = {}
     items: dict[int, Item] = {}

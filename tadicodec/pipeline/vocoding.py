@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from tadicodec.config import CodecConfig
+from tadicodec.errors import InputError
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.pipeline.waves import pad
+from tadicodec.pipeline.waves import floats, pad
+from tadicodec.speech import counted
 
 VOCODER_FRAMES = 1500  # the vocoder takes at once
 FADE = 480  # samples over which waves of two windows are cross-faded, one frame
@@ -17,7 +19,8 @@ FADE = 480  # samples over which waves of two windows are cross-faded, one frame
 
 @dataclass(frozen=True)
 class Window:
-    """mel [F, 128] is final; `ahead` [A, 128] comes after it and will be decoded again; `last`: nothing follows."""
+    """Part of an utterance's mel: `mel` [F, 128] is final, `ahead` [A, 128] comes after it and will be decoded again,
+    and after the `last` window nothing follows."""
 
     mel: Tensor
     ahead: Tensor
@@ -25,7 +28,7 @@ class Window:
 
 
 class WaveStream:
-    """Turns mel windows into waves, each with all the frames on either side that the vocoder sees."""
+    """Turns mel windows into waves; each is made with all the frames on either side that the vocoder sees."""
 
     def __init__(self, vocoder: Vocoder, config: CodecConfig) -> None:
         self.vocoder, self.hop = vocoder, config.mel.hop_size
@@ -35,7 +38,8 @@ class WaveStream:
         self.end = torch.zeros(0)  # kept back for the cross-fade
 
     def push(self, window: Window) -> Tensor:
-        """Wave [n] of the frames whose right context is there: `window.ahead`, or later frames where that is empty."""
+        """The next window -> wave [n] of the frames whose right context is there: `window.ahead`, or later frames where
+        that is empty."""
         self.mel = torch.cat([self.mel, window.mel])
         waits = 0 if window.last or len(window.ahead) else self.context
         stop = len(self.mel) - waits
@@ -52,15 +56,22 @@ class WaveStream:
         return wave[: len(wave) - kept]
 
     def crossfade(self, wave: Tensor) -> Tensor:
-        """Blend the start of a wave [n] with the samples that the window before kept back."""
+        """Blend the start of a wave [n] with the samples that were kept back of the window before."""
         count = len(self.end)
         share = (torch.arange(count) + 0.5) / max(count, 1)
         return torch.cat([torch.lerp(self.end, wave[:count], share), wave[count:]])
 
 
 def vocode(vocoder: Vocoder, config: CodecConfig, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Normalised log-mel [B, F, 128] to waves [B, 480 F] on the CPU; lengths [B] are frames (None: no padding)."""
-    mel = mel.float()
+    """Normalised log-mel [B, F, 128] to waves [B, 480 F] on the CPU; lengths [B] are frames (None: no padding).
+
+    Raises:
+        InputError: numbers of another shape, or lengths that are not 1 to F.
+    """
+    mel = floats("a mel", mel, (3,))
+    if mel.shape[2] != config.mel.num_mels:
+        raise InputError(f"a mel of shape {list(mel.shape)}: its last axis has {config.mel.num_mels} bins")
+    lengths = None if lengths is None else counted(lengths, mel, "frames")
     if mel.shape[1] > VOCODER_FRAMES:
         counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
         return pad([vocode_long(vocoder, config, item[:count]) for item, count in zip(mel, counts, strict=True)])

@@ -1,4 +1,4 @@
-"""What callers hand in, made uniform: waves of any kind and rate, one value or one an item, padded batches."""
+"""What callers hand in, made uniform: waves of any kind and rate, one value or one for each item, padded batches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
 from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
+from tadicodec.speech import Prompt
 
 T = TypeVar("T")
 Wave = Tensor | np.ndarray
+Texts = str | None | Sequence[str | None]  # one for all items or one an item, as the next two
+Prompts = Prompt | None | Sequence[Prompt | None]
+Generators = torch.Generator | None | Sequence[torch.Generator]
 LOUDEST = 1e4  # beyond this, samples are not audio in [-1, 1], and their squares soon overflow
 
 
@@ -85,7 +89,8 @@ def rate_of(sample_rate: Any) -> int:
 
 
 def grouped(items: Sequence[T], sizes: Sequence[int], most: int) -> list[list[T]]:
-    """Items of similar size together: sorted, in groups of at most `most` padded to their largest (or one item)."""
+    """Items in groups of similar size: sorted, each group with at most `most` when padded to its largest (or one
+    item)."""
     groups: list[list[T]] = []
     for size, index in sorted((size, index) for index, size in enumerate(sizes)):
         if groups and (len(groups[-1]) + 1) * size <= most:
@@ -124,7 +129,7 @@ def generator_of(value: Any) -> torch.Generator:
 
 
 def each(value: Any, count: int) -> list[Any]:
-    """One value for all items, or one an item."""
+    """A list with one value for each item, from one for all or one for each."""
     if not isinstance(value, (list, tuple)):
         return [value] * count
     if len(value) != count:
@@ -133,5 +138,5 @@ def each(value: Any, count: int) -> list[Any]:
 
 
 def pad(items: Sequence[Tensor]) -> Tensor:
-    """Right-pad with zeros: [L_i, ...] -> [B, max L, ...]."""
+    """Tensors [L_i, ...] -> [B, max L, ...], zeros on the right."""
     return torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True)

@@ -43,7 +43,7 @@ def word_times(renderer: Renderer, speech: Speech) -> list[Word]:
 
 
 class WordSearch:
-    """Where the words of a script lie in codes [T]."""
+    """Finds where the words of a script lie in codes [T]."""
 
     def __init__(self, renderer: Renderer, codes: Tensor, script: Script) -> None:
         self.renderer, self.codes, self.script = renderer, codes, script
@@ -51,7 +51,7 @@ class WordSearch:
 
     @torch.inference_mode()
     def run(self) -> list[float]:
-        """Sets the script's starts; the ends, both in tokens."""
+        """Set the script's starts, and give the words' ends, both in tokens."""
         place, longest = 0, self.renderer.limits.piece_tokens
         while True:
             left = len(self.codes) - place
@@ -63,7 +63,7 @@ class WordSearch:
         return [min(end, following) for end, following in zip(self.ends, [*self.script.starts[1:], float("inf")])]
 
     def listen(self, place: int, taken: int) -> None:
-        """Find the words from `place` on, as far as `taken` tokens reach."""
+        """Find the words that begin at `place` or later, as far as the next `taken` tokens reach."""
         last = place + taken == len(self.codes)
         most = sum(map(len, self.script.words)) if last else int(MOST_LETTERS * taken) + 20
         indices = self.script.ahead(place, most)
@@ -87,8 +87,8 @@ class WordSearch:
         self.script.begin(indices, starts)
 
     def end(self, times: list[float], letters: int, linger: float) -> float:
-        """Of the word whose last letter is number `letters`: where the next character is heard, or `linger` seconds
-        after the letter."""
+        """Where the word ends whose last letter is number `letters`: where the next character is heard, or `linger`
+        seconds after the letter."""
         rate, last = TOKEN_RATE, times[letters - 1]
         following = times[letters] if letters < len(times) else last + LETTER * rate
         return min(following, last + linger * rate)

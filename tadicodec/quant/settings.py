@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tadicodec.config import build
-from tadicodec.document import read_yaml
 from tadicodec.errors import InputError
+from tadicodec.guards.documents import read_yaml
 from tadicodec.integers.activation import Activation
 from tadicodec.integers.packed_linear import Format
 from tadicodec.quant.methods import find_method

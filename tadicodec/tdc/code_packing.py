@@ -8,12 +8,12 @@ from tadicodec.config import CODE_BITS
 
 
 def packed_size(count: int) -> int:
-    """Bytes that `count` codes take."""
+    """The number of bytes that so many codes take."""
     return (CODE_BITS * count + 7) // 8
 
 
 def pack_codes(codes: np.ndarray) -> bytes:
-    """Codes [T] in 0..16383 as `packed_size(T)` bytes; the last byte is filled up with zeros.
+    """Codes [T] in 0..16383 -> `packed_size(T)` bytes; the last byte is filled up with zeros.
 
     Raises:
         ValueError: a code is out of range.
@@ -25,10 +25,10 @@ def pack_codes(codes: np.ndarray) -> bytes:
 
 
 def unpack_codes(data: bytes, count: int) -> np.ndarray:
-    """The inverse: [T] int64.
+    """The inverse of `pack_codes`: bytes -> `count` codes, [count] int64.
 
     Raises:
-        ValueError: the size is wrong or the bits after the last code are not zero.
+        ValueError: the size is wrong, or the bits after the last code are not zero.
     """
     if len(data) != packed_size(count):
         raise ValueError(f"{count} codes take {packed_size(count)} bytes, not {len(data)}")

@@ -18,8 +18,8 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from tadicodec import arguments
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.code_packing import pack_codes, unpack_codes
@@ -71,7 +71,8 @@ class Checksum:
 
 @dataclass(frozen=True)
 class TokenFile:
-    """A whole .tdc file of `size` bytes: header, codes [T] int64, the embedded prompt's bytes (empty without one)."""
+    """All of a .tdc file of `size` bytes: header, codes [T] int64, and the bytes of the embedded prompt (empty without
+    one)."""
 
     header: Header
     codes: np.ndarray
@@ -80,7 +81,7 @@ class TokenFile:
 
     @property
     def speech(self) -> Speech:
-        """The utterance as a batch of one."""
+        """The utterance, as a batch that holds it alone."""
         return Speech(
             codes=torch.from_numpy(self.codes)[None],
             lengths=torch.tensor([self.header.codes]),
@@ -93,7 +94,7 @@ class TokenFile:
 
     @property
     def prompt(self) -> Prompt | None:
-        """The embedded prompt; raises CorruptedFile when its bytes are no prompt."""
+        """The embedded prompt, or None. Raises CorruptedFile when its bytes are no prompt."""
         if not self.prompt_data:
             return None
         try:
@@ -103,9 +104,10 @@ class TokenFile:
 
 
 def write_tokens(path: str | Path, speech: Speech, prompt: Prompt | str | None = None, overwrite: bool = False) -> None:
-    """Write a batch of one to a .tdc file, whole or not at all.
+    """Write one utterance to a .tdc file, whole or not at all.
 
-    A `prompt` is embedded; a string is stored as the hash of a prompt that the receiver already has.
+    speech: a batch that holds one utterance; `speech[i]` is one of a larger batch. prompt: a prompt is embedded; a
+    string is stored as the hash of a prompt that the receiver already has.
 
     Raises:
         InputError: more than one utterance, codes that do not fit the samples, or a path that cannot be written.
@@ -114,17 +116,22 @@ def write_tokens(path: str | Path, speech: Speech, prompt: Prompt | str | None =
 
 
 def read_tokens(source: str | Path | BinaryIO) -> Speech:
-    """Read a .tdc file or stream as a batch of one. Raises ContainerError."""
+    """Read the utterance of a .tdc file, by its path or from an open stream, as a batch that holds it alone.
+
+    Raises:
+        InputError: the file is missing or a folder.
+        ContainerError: it is truncated, foreign, newer or corrupted; the message names the file.
+    """
     return read_token_file(source).speech
 
 
 def read_prompt(source: str | Path | BinaryIO) -> Prompt | None:
-    """Read the speaker prompt that a .tdc file carries, if it does. Raises ContainerError."""
+    """Read the speaker prompt that a .tdc file carries; None if it has none. Raises as `read_tokens`."""
     return read_token_file(source).prompt
 
 
 def read_token_file(source: str | Path | BinaryIO) -> TokenFile:
-    """Read everything in a .tdc file or stream.
+    """Read all of a .tdc file, by its path or from an open stream.
 
     Raises:
         InputError: the file is missing or a folder.
@@ -147,7 +154,7 @@ def read_token_file(source: str | Path | BinaryIO) -> TokenFile:
 
 
 def named(name: str, data: bytes) -> TokenFile:
-    """Parse, with the file's name in front of what is wrong."""
+    """Parse the bytes of a .tdc file. Raises ContainerError, with the file's name in front of what is wrong."""
     try:
         return from_bytes(data)
     except ContainerError as error:
@@ -155,7 +162,7 @@ def named(name: str, data: bytes) -> TokenFile:
 
 
 def to_bytes(speech: Speech, prompt: Prompt | str | None = None) -> bytes:
-    """A batch of one as the bytes of a .tdc file. Raises InputError."""
+    """One utterance, and what `write_tokens` says of prompts, as the bytes of a .tdc file. Raises InputError."""
     arguments.kind("what a token file holds", speech, Speech, "a Speech (codec.encode or Speech.from_codes)")
     if prompt is not None:
         arguments.kind("a token file's prompt", prompt, (Prompt, str), "a Prompt, or the hash of one as a string")
@@ -189,13 +196,14 @@ def to_bytes(speech: Speech, prompt: Prompt | str | None = None) -> bytes:
 
 
 def prompt_source(prompt: Prompt | str | None, size: int) -> dict[str, str | int]:
+    """What the header says about the prompt; `size` is the number of its bytes where it is embedded."""
     if prompt is None:
         return {"source": "none"}
     return {"source": "hash", "hash": prompt} if isinstance(prompt, str) else {"source": "embedded", "bytes": size}
 
 
 def header_size(fixed: bytes) -> int:
-    """Size of the JSON header, from what a file begins with. Raises ContainerError."""
+    """The size of the JSON header, from the first bytes of a file. Raises ContainerError where it is none."""
     if not fixed.startswith(MAGIC[: len(fixed)]):
         raise ForeignFile("not a .tdc token file; make one with `tadicodec encode`")
     if len(fixed) < FIXED.size:
@@ -209,7 +217,7 @@ def header_size(fixed: bytes) -> int:
 
 
 def parse_header(document: bytes, size: int) -> Header:
-    """The JSON header of `size` bytes. Raises ContainerError."""
+    """The JSON header, which should have `size` bytes. Raises ContainerError where it is short or damaged."""
     if len(document) < size:
         raise TruncatedFile("ends inside the header; copy the file again")
     try:
@@ -219,7 +227,7 @@ def parse_header(document: bytes, size: int) -> Header:
 
 
 def from_bytes(data: bytes) -> TokenFile:
-    """Parse the bytes of a .tdc file; nothing is allocated before the lengths agree with the bytes present.
+    """Parse the bytes of a .tdc file. Nothing is allocated before the lengths agree with the bytes that are there.
 
     Raises:
         ContainerError: TruncatedFile, ForeignFile, NewerVersion or CorruptedFile.

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from tadicodec.document import parse_json
+from tadicodec.guards.documents import parse_json
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 from tadicodec.tdc.code_packing import packed_size
 
@@ -44,13 +44,16 @@ class Header:
 
     @property
     def code_bytes(self) -> int:
+        """The number of bytes that the codes take."""
         return packed_size(self.codes)
 
     @property
     def prompt_bytes(self) -> int:
+        """The number of bytes of the embedded prompt; 0 without one."""
         return self.prompt["bytes"] if self.prompt["source"] == "embedded" else 0
 
     def to_json(self) -> bytes:
+        """The header as UTF-8."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
@@ -68,7 +71,7 @@ class Header:
 
 
 def check_prompt_source(prompt: dict[str, Any]) -> None:
-    """Raises ValueError unless `prompt` is one of the three forms."""
+    """Raise ValueError unless `prompt` is one of the three forms that a header may have."""
     source = prompt.get("source") if isinstance(prompt, dict) else None
     if source == "hash":
         check_strings(prompt.get("hash"))
@@ -81,7 +84,7 @@ def check_prompt_source(prompt: dict[str, Any]) -> None:
 
 
 def check_strings(*values: Any) -> None:
-    """Raises ValueError unless all are strings that UTF-8 can carry."""
+    """Raise ValueError unless all values are strings that UTF-8 can carry."""
     for value in values:
         if type(value) is not str:
             raise ValueError("not a string")
@@ -92,7 +95,7 @@ def check_strings(*values: Any) -> None:
 
 
 def check_numbers(*values: Any) -> None:
-    """Raises ValueError unless all are lengths."""
+    """Raise ValueError unless all values are whole numbers that a length can have."""
     for value in values:
         if type(value) is not int or not 0 <= value < LONGEST_NUMBER:  # to isinstance, True is an int
             raise ValueError("not a length")

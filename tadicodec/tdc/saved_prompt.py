@@ -1,4 +1,5 @@
-"""A speaker prompt as bytes (safetensors: nothing executable): inside a token file, or as a file a receiver keeps."""
+"""A speaker prompt as bytes (safetensors: nothing executable), inside a token file or as a file that a receiver
+keeps."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ MOST_BINS = 1024  # of a mel
 
 
 def prompt_to_bytes(prompt: Prompt) -> bytes:
-    """Serialise exactly: the mel stays float32, so decoding does not depend on how the prompt travelled."""
+    """A prompt as bytes. Its mel stays float32, so decoding does not depend on how the prompt travelled."""
     strings = {name: to_tensor(value) for name, value in (("text", prompt.text), ("weights", prompt.weights))}
     tensors = {"mel": prompt.mel.detach().float(), "codes": prompt.codes.to(torch.int64), **strings}
     return save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
@@ -31,7 +32,7 @@ def prompt_from_bytes(data: bytes) -> Prompt:
     """Read what `prompt_to_bytes` wrote.
 
     Raises:
-        InputError: not safetensors, or not the three tensors of a prompt with sizes that agree.
+        InputError: not safetensors, or not the tensors of a prompt with sizes that agree.
     """
     try:
         tensors = load(data)
@@ -45,12 +46,12 @@ def prompt_from_bytes(data: bytes) -> Prompt:
 
 
 def save_prompt(path: str | Path, prompt: Prompt, overwrite: bool = False) -> None:
-    """Write one speaker's prompt, for receivers to keep. Raises InputError."""
+    """Write a speaker's prompt to a file that receivers keep. Raises InputError where it cannot be written."""
     write_bytes(path, prompt_to_bytes(prompt), overwrite)
 
 
 def load_prompt(path: str | Path) -> Prompt:
-    """Read what `save_prompt` wrote.
+    """Read a file that `save_prompt` wrote.
 
     Raises:
         InputError: missing, far too long for a prompt, or something else.
@@ -66,10 +67,12 @@ def load_prompt(path: str | Path) -> Prompt:
 
 
 def to_tensor(text: str) -> Tensor:
+    """A text as UTF-8 bytes, [n] uint8; a zero byte where it is empty, because tensors must not be."""
     return torch.frombuffer(bytearray(text.encode() or b"\0"), dtype=torch.uint8)
 
 
 def to_string(data: Tensor) -> str:
+    """The inverse of `to_tensor`."""
     return bytes(data.tolist()).rstrip(b"\0").decode()
 
 

@@ -26,10 +26,10 @@ BLOCK = 1 << 16
 
 
 class TokenStream:
-    """Codes of one token file from a stream of bytes.
+    """The codes of one token file, from a stream of bytes. Its header is read at once.
 
     Raises:
-        ContainerError: as `container.from_bytes`; what is wrong at the end is found at the end.
+        ContainerError: as `container.from_bytes`. What is wrong at the end is found at the end.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -39,7 +39,7 @@ class TokenStream:
         self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + Checksum.SIZE
 
     def exactly(self, size: int) -> bytes:
-        """`size` bytes, or fewer where the stream ends."""
+        """The next `size` bytes, or fewer where the stream ends."""
         data = b""
         while len(data) < size and (more := self.stream.read(size - len(data))):
             data += more
@@ -51,7 +51,7 @@ class TokenStream:
         return from_bytes(self.head + self.stream.read())
 
     def codes(self) -> Iterator[Tensor]:
-        """Codes [n] int64 as they come, then the checksum."""
+        """Codes [n] int64 as they come; the checksum is compared after the last."""
         checksum, left, codes = Checksum(self.head), self.header.code_bytes, Unpacker(self.header.codes)
         while left:
             data = some(self.stream, left)
@@ -74,13 +74,13 @@ class TokenStream:
 
 
 class Unpacker:
-    """Packed bytes in any portions -> the codes that are complete."""
+    """Turns packed bytes, in any portions, into the codes that are complete."""
 
     def __init__(self, count: int) -> None:
         self.left, self.bits = count, np.zeros(0, np.uint8)
 
     def push(self, data: bytes) -> Tensor:
-        """bytes -> codes [n] int64."""
+        """The bytes that follow -> codes [n] int64 that are complete with them."""
         self.bits = np.concatenate([self.bits, np.unpackbits(np.frombuffer(data, np.uint8))])
         count = min(len(self.bits) // CODE_BITS, self.left)
         ready, self.bits = self.bits[: count * CODE_BITS], self.bits[count * CODE_BITS :]
@@ -91,6 +91,6 @@ class Unpacker:
 
 
 def some(stream: BinaryIO, most: int) -> bytes:
-    """At least one byte unless the stream has ended, without waiting for more than there is."""
+    """At least one byte and at most `most`, without waiting for more than there is; none where the stream has ended."""
     most = min(most, BLOCK)
     return stream.read1(most) if hasattr(stream, "read1") else stream.read(1)

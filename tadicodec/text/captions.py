@@ -27,7 +27,8 @@ def to_json(words: Sequence[Word], seconds: float) -> str:
 
 
 def to_srt(words: Sequence[Word], seconds: float) -> str:
-    """Subtitles of up to 42 characters; a sentence's end or a pause ends one."""
+    """Words and the length of the recording -> subtitles of up to 42 characters; the end of a sentence or a pause ends
+    one."""
     parts = []
     for number, line in enumerate(lines_of(words), start=1):
         text = " ".join(word.word for word in line)
@@ -36,7 +37,7 @@ def to_srt(words: Sequence[Word], seconds: float) -> str:
 
 
 def lines_of(words: Sequence[Word]) -> list[list[Word]]:
-    """Words that are shown together."""
+    """Words -> lists of words that are shown together."""
     lines: list[list[Word]] = []
     for word in words:
         if lines and fits(lines[-1], word):
@@ -47,19 +48,21 @@ def lines_of(words: Sequence[Word]) -> list[list[Word]]:
 
 
 def fits(line: list[Word], word: Word) -> bool:
+    """Whether a word can be shown together with those of a line."""
     letters = sum(len(one.word) + 1 for one in line) + len(word.word)
     return letters <= LINE and word.start - line[-1].end < PAUSE and not line[-1].word.endswith(ENDS)
 
 
 def clock(seconds: float) -> str:
-    """As in `00:01:02,345`."""
+    """A time in seconds, written as in `00:01:02,345`."""
     milliseconds = round(1000 * seconds)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d},{rest % 1000:03d}"
 
 
 def to_textgrid(words: Sequence[Word], seconds: float) -> str:
-    """One tier of intervals without gaps: what is not a word is an empty one."""
+    """Words and the length of the recording -> one tier of intervals without gaps; what is not a word is an empty
+    one."""
     marks = intervals(words, seconds)
     parts = [
         'File type = "ooTextFile"\nObject class = "TextGrid"\n',
@@ -75,7 +78,7 @@ def to_textgrid(words: Sequence[Word], seconds: float) -> str:
 
 
 def intervals(words: Sequence[Word], seconds: float) -> list[Word]:
-    """The words and the silences between them, from 0 to the end; words that last no time are left out."""
+    """The words and the silences between them, from 0 to the end. Words that last no time are left out."""
     found, place = [], 0.0
     for word in [*words, Word("", seconds, seconds)]:
         start = min(max(word.start, place), seconds)

@@ -1,4 +1,4 @@
-"""Texts at the door: what is said, without what only steers machines."""
+"""Texts as they come in: what is said, without characters that only steer machines."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def clean(text: str) -> str:
 
 
 def spaced(character: str) -> str:
+    """A character, or a space in place of white space that is no line end."""
     return " " if character.isspace() and character != "\n" else character
 
 
 def steers(character: str) -> bool:
+    """Whether a character is a control character, a byte-order mark or a mark of writing direction."""
     control = unicodedata.category(character) == "Cc" and not character.isspace()
     return control or character == MARK or character in DIRECTIONS

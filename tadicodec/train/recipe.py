@@ -12,8 +12,8 @@ from torch import nn
 
 from tadicodec.config import CodecConfig, MelConfig, build, require_range
 from tadicodec.data.batches import BatchConfig
-from tadicodec.document import parse_yaml, read_yaml
 from tadicodec.errors import InputError, reason
+from tadicodec.guards.documents import parse_yaml, read_yaml
 from tadicodec.train.loop import Data, LoopConfig, Trainer
 from tadicodec.train.schedules import OptimConfig
 from tadicodec.train.state import TrainState
@@ -82,7 +82,7 @@ def carry_model(document: dict[str, Any], model: str) -> None:
     if task in SPEAKERS:
         from tadicodec.codec import Codec
 
-        codec = Codec.from_pretrained(None if model == "bundled" else model)
+        codec = Codec.from_pretrained(model)
         section, key, model = document["model"], "codec", codec.weights
     if section is None:
         raise InputError(f"--model is the codec of a speech language model, of few_step or of codec, not of {task}")
@@ -136,7 +136,7 @@ def build_few_step(document: dict[str, Any], data: DataConfig) -> Assembled:
     model = document["model"]
     if set(model) != {"pretrained"} or not isinstance(model["pretrained"], str):
         raise InputError("recipe: model of a few_step task holds one key, pretrained: a folder, an id or bundled")
-    teacher = Codec.from_pretrained(None if model["pretrained"] == "bundled" else model["pretrained"])
+    teacher = Codec.from_pretrained(model["pretrained"])
     objective = checked(FewStepObjective, document.get("objective", {}), "objective")
     return FewStepTask(teacher, objective), *speech_splits(data, teacher.tokenizer, teacher.config.mel)
 
@@ -224,7 +224,7 @@ def initialise(task: Task, name: str) -> None:
             from tadicodec.train.token_recipe import start_from_speaker
 
             return start_from_speaker(task, name)
-        return start_from_model(network, None if name == "bundled" else name)
+        return start_from_model(network, name)
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
     except RuntimeError as error:

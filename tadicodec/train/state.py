@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tadicodec.data.batches import Position
-from tadicodec.document import parse_json
 from tadicodec.errors import InputError, reason
+from tadicodec.guards.documents import parse_json
 from tadicodec.outputs import writing
 
 KEEP = 2  # newest checkpoints that stay on disk

@@ -1,1 +1,1 @@
-"""Text to codes in a prompt's voice: one language model that goes left to right, one that fills in masks."""
+"""Text to codes in a prompt's voice: one language model that goes from left to right, one that fills in masks."""

@@ -1,7 +1,7 @@
 """Speech as a language: any causal language model of transformers over text and codes.
 
-The order is text, start of audio, codes, end of audio. A model with a duration network gets rotary positions in tokens
-of speech: code k stands at k and every character where it is spoken, so attention finds its text beside it instead of
+A sequence is text, start of audio, codes, end of audio. A model with a duration network gets rotary positions in tokens
+of speech: code k stands at k, and every character where it is spoken. So attention finds its text beside it, instead of
 having to learn the way there (progress-monitoring positions of VoiceStar, Peng et al. 2025).
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
 from tadicodec.errors import InputError, reason
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
@@ -31,7 +31,11 @@ VECTOR_STD = 0.02  # as transformers initialises the other vectors; larger ones 
 
 @dataclass(frozen=True)
 class ArConfig:
-    """A model of our own layout, built from scratch."""
+    """The shape of an autoregressive model of our own layout.
+
+    Raises:
+        InputError: a value out of range.
+    """
 
     transformers: dict[str, Any] = field(default_factory=dict)  # the configuration of a causal LM, with its model_type
     codebook_size: int = 2**CODE_BITS
@@ -70,7 +74,7 @@ def build_lm(config: ArConfig, vocabulary: int) -> Any:
 
 
 def check_shape(values: dict[str, Any]) -> None:
-    """Raises InputError for sizes of a causal LM that nobody builds: they would overflow or never end."""
+    """Raise InputError for sizes of a causal language model that nobody builds: they would overflow or never end."""
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"config: ar.transformers {name} must be finite, not {value}")
@@ -80,6 +84,8 @@ def check_shape(values: dict[str, Any]) -> None:
 
 
 def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
+    """A causal language model of transformers with these values of its configuration, this vocabulary and this kind of
+    attention, with random weights. Raises InputError for values that it refuses."""
     need("transformers", "an autoregressive model")
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -95,8 +101,10 @@ def build_plain(values: dict[str, Any], vocabulary: int, attention: str) -> Any:
 
 
 class SpeechLM(nn.Module):
-    """A model of our own layout: `lm` holds the blocks and the vectors of bytes, start and end; `codes` computes those
-    of codes from their bits. Input and output vectors are the same.
+    """An autoregressive model of our own layout.
+
+    `lm` holds the blocks and the vectors of bytes, start and end; `codes` computes those of codes from their bits.
+    Input and output vectors are the same.
 
     inference: the blocks of a plain Llama are this package's own, so that transformers need not be imported.
     """
@@ -112,13 +120,14 @@ class SpeechLM(nn.Module):
         self.embedding_gradient = 1.0  # share of it that reaches the input vectors; training sets it
 
     def table(self) -> Tensor:
-        """Vectors of the whole vocabulary."""
+        """The vectors of the whole vocabulary, [vocabulary, H]."""
         return torch.cat([self.lm.get_input_embeddings().weight, self.codes()])
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, spoken: Tensor, blank: Tensor) -> Tensor:
         """Logits [n, codes + 1] (the end comes last) of what follows the n places where bool spoken [B, S] holds.
 
-        ids, positions, mask [B, S]; blank bool [B, S]: places whose own vector is hidden from the model.
+        ids, positions, mask [B, S]: what is read, where it stands, and whether it is there. blank bool [B, S]: places
+        whose own vector is hidden from the model.
         """
         table = self.table()
         vectors = shrink_gradient(F.embedding(ids, table), self.embedding_gradient)
@@ -133,7 +142,7 @@ class SpeechLM(nn.Module):
 
     @torch.no_grad()
     def expanded(self) -> Any:
-        """The same model with a plain table, with a `generate` as transformers' models have."""
+        """The same model with a plain table of vectors and a `generate` as transformers' models have."""
         if isinstance(self.lm, Llama):
             return SpeakingLlama(self.lm, self.table()).eval()
         lm = build_lm(self.config, self.vocabulary.size)
@@ -143,7 +152,8 @@ class SpeechLM(nn.Module):
 
 
 class ExtendedLM(nn.Module):
-    """A causal LM of transformers whose tables were extended by codes: pretrained folders and the published models."""
+    """A causal language model of transformers whose tables were extended by codes: pretrained folders and the published
+    models."""
 
     def __init__(self, lm: Any, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -154,29 +164,35 @@ class ExtendedLM(nn.Module):
         self.register_load_state_dict_pre_hook(fill_tied)
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, spoken: Tensor, blank: Tensor) -> Tensor:
-        """As SpeechLM; hidden places are not attended to, because every model embeds in its own way."""
+        """As `SpeechLM.forward`. Hidden places are not attended to, because every model embeds in its own way."""
         logits = self.lm(input_ids=ids, attention_mask=mask & ~blank, position_ids=positions, use_cache=False).logits
         columns = torch.cat([self.vocabulary.entries, torch.tensor(self.vocabulary.ends[:1])])
         return logits[spoken][:, columns.to(ids.device)]
 
     def expanded(self) -> Any:
+        """The model itself, which has a plain table and a `generate`."""
         return self.lm
 
 
 def drop_tied(module: ExtendedLM, tensors: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """A hook on saving: leave out tensors that are others under a second name."""
     for name in module.tied:
         tensors.pop(f"{prefix}lm.{name}", None)
 
 
 def fill_tied(module: ExtendedLM, tensors: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """A hook on loading: put back what `drop_tied` left out."""
     for name, source in module.tied.items():
         if f"{prefix}lm.{source}" in tensors:
             tensors.setdefault(f"{prefix}lm.{name}", tensors[f"{prefix}lm.{source}"])
 
 
 def lay_out(vocabulary: Vocabulary, text: Tensor, codes: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """One utterance as the model reads it, without its end: text [L], codes [T] -> ids [L + 1 + T] and their positions,
-    in tokens of speech where starts [L] are given, counted from 0 where not."""
+    """One utterance as the model reads it, without its end.
+
+    text [L], codes [T] -> ids [L + 1 + T] and their positions, in tokens of speech where starts [L] are given,
+    otherwise counted from 0.
+    """
     ids = torch.cat([text, torch.tensor([vocabulary.start]), vocabulary.entries[codes]])
     if starts is None:
         return ids, torch.arange(len(ids))

@@ -1,5 +1,8 @@
-"""Vectors for codes, computed from their bits: a corpus of hours holds each of 16,384 codes a few dozen times, too few
-to learn a vector for each, while every bit is seen in every token. It also keeps small models small."""
+"""Vectors for codes, computed from their bits.
+
+A corpus of hours holds each of 16,384 codes a few dozen times, too few to learn a vector for each, while every bit is
+seen in every token. It also keeps small models small.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,13 @@ FEATURE_SIZE = 0.4  # root mean square of the features at the start
 
 
 class CodeTable(nn.Module):
-    """Bits -> Linear -> GELU -> Linear: a function of all bits together, not a sum over them. std: about that of the
-    vectors' entries at the start of training."""
+    """Codes to vectors by a small network: bits, Linear, GELU, Linear. It is a function of all bits together, not a sum
+    over them.
+
+    std: about the deviation that the vectors' entries have at the start of training.
+    """
+
+    corners: Tensor
 
     def __init__(self, codes: int, size: int, features: int, std: float) -> None:
         super().__init__()
@@ -27,6 +35,6 @@ class CodeTable(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, codes: Tensor | None = None) -> Tensor:
-        """codes [...] -> vectors [..., size]; None: of all codes, [codes, size]."""
+        """codes [...] -> vectors [..., size]; None gives those of all codes, [codes, size]."""
         corners = self.corners if codes is None else F.embedding(codes, self.corners)
         return self.outer(F.gelu(self.inner(corners)))

@@ -1,6 +1,6 @@
 """How long text takes to say: a small network, or the published rule of three on bytes.
 
-A text of L ids has L + 1 durations, in tokens: the silence before it, then each character up to the next one's start.
+A text of L ids has L + 1 durations, in tokens: the silence before it, then each character up to the start of the next.
 Their running sum says where on the time axis of the speech every character stands.
 """
 
@@ -19,9 +19,15 @@ SLACK = 0.25  # tokens added before taking logarithms: the aligner's resolution
 STEADY = 10.0  # tokens of a prompt at which half of its speaking rate is believed
 FASTEST, SLOWEST = 0.6, 1.6  # times the usual length
 LEAST = 2  # tokens
+SHORT = 24  # bytes
+LONGEST_LETTER, LONGEST_PAUSE = 1.0, 1.5  # tokens, in short texts
+SPOKEN, EDGES = 0.35, 1.8  # the fewest tokens of a short text: so many a byte, and so many around it
+PAUSES = tuple(b".,;:!?-")
 
 
 class Durations(nn.Module):
+    """A network that predicts how long each character of a text [B, L] takes to say."""
+
     def __init__(self, vocabulary: int, size: int) -> None:
         super().__init__()
         self.head_size = min(HEAD_SIZE, size)
@@ -42,10 +48,11 @@ class Durations(nn.Module):
 
 
 def duration_loss(predicted: Tensor, text_lengths: Tensor, starts: Tensor, tokens: Tensor) -> Tensor:
-    """predicted [B, L + 1]; starts [B, L] where characters begin (negative: unknown), tokens [B] -> scalar.
+    """The loss of predicted durations [B, L + 1], a scalar.
 
-    Characters are compared after the prediction is scaled to the speech's own length, because the speaking rate is the
-    speaker's (known from the prompt), not the text's; the total is compared as it is.
+    starts [B, L]: where characters begin, in tokens (negative: unknown). tokens [B]: length of the speech. Characters
+    are compared after the prediction is scaled to the speech's own length, because the speaking rate is the speaker's
+    (known from the prompt), not the text's; the total is compared as it is.
     """
     total = predicted.sum(1).clamp(min=1e-3)
     rate = (tokens / total).detach()[:, None]
@@ -57,7 +64,7 @@ def duration_loss(predicted: Tensor, text_lengths: Tensor, starts: Tensor, token
 
 
 def to_durations(starts: Tensor, text_lengths: Tensor, tokens: Tensor) -> Tensor:
-    """starts [B, L] -> durations [B, L + 1] that sum to tokens [B], zeros behind an item's own text."""
+    """starts [B, L] -> durations [B, L + 1] that sum to tokens [B], with zeros behind an item's own text."""
     size = starts.shape[1]
     there = valid(text_lengths, size)
     edges = torch.where(there, starts.float(), tokens[:, None].float())
@@ -66,21 +73,40 @@ def to_durations(starts: Tensor, text_lengths: Tensor, tokens: Tensor) -> Tensor
     return edges.diff(dim=1).clamp(min=0)
 
 
+def plausible(durations: Tensor, ids: Tensor) -> Tensor:
+    """Durations [L + 1] of a text of bytes ids [L]; of a short one those that nobody speaks are shortened or stretched.
+
+    Models that have heard sentences stretch a word that stands alone (a stop behind "yes" made it 1.6 s long), or rush
+    through it: they know pauses only at the edges of recordings, and few texts of two words.
+    """
+    if not 0 < len(ids) <= SHORT:
+        return durations
+    most = torch.full_like(durations, LONGEST_LETTER)
+    pauses = torch.isin(ids, torch.tensor(PAUSES))
+    most[1:][pauses] = LONGEST_PAUSE
+    most[1:-1][pauses[1:]] = LONGEST_PAUSE  # the letter before a stop holds the silence that follows it
+    durations = torch.minimum(durations, most)
+    least = SPOKEN * len(ids) + EDGES
+    total = float(durations.sum())
+    return durations if total >= least else durations * (least / max(total, 1e-6))
+
+
 def to_starts(durations: Tensor, tokens: float) -> Tensor:
-    """durations [L + 1] -> starts [L], the whole stretched to `tokens`."""
+    """durations [L + 1] -> starts [L], all stretched so that the speech takes `tokens`."""
     scaled = durations * (tokens / durations.sum().clamp(min=1e-6))
     return scaled.cumsum(0)[:-1]
 
 
 def even_starts(count: int, tokens: float) -> Tensor:
-    """Characters evenly spread: [count]."""
+    """Starts [count] of characters that are spread evenly over so many tokens."""
     return torch.arange(count, dtype=torch.float32) * (tokens / max(count, 1))
 
 
 def speaking_rate(durations: Tensor, tokens: int) -> float:
     """How much longer than usual a prompt of `tokens` takes for its text with these durations [L + 1]; 1 without text.
 
-    A short prompt says little about the rate, so it is believed in part."""
+    A short prompt says little about the rate, so it is believed only in part.
+    """
     usual = float(durations.sum())
     if len(durations) < 2 or usual <= 0:
         return 1.0
@@ -88,9 +114,10 @@ def speaking_rate(durations: Tensor, tokens: int) -> float:
 
 
 def by_bytes(text: str, prompt_text: str, prompt_tokens: int, usual: float) -> int:
-    """The published rule: the prompt's tokens x bytes of the text / bytes of the prompt's text.
+    """The length of a text in tokens by the published rule: the prompt's tokens x bytes of the text / bytes of the
+    prompt's text.
 
-    usual: tokens a byte where the prompt's text is unknown or so short that the rule would run away.
+    usual: tokens a byte, taken where the prompt's text is unknown or so short that the rule would run away.
     """
     size, known = len(text.encode()), len(prompt_text.encode())
     rate = prompt_tokens / known if known else usual
@@ -99,7 +126,7 @@ def by_bytes(text: str, prompt_text: str, prompt_tokens: int, usual: float) -> i
 
 
 def text_times(predicted: Tensor, starts: Tensor, tokens: Tensor) -> Tensor:
-    """Where characters begin [B, L]: starts where they are known, else as predicted [B, L + 1] for a speech of tokens
-    [B]."""
+    """Where characters begin [B, L]: `starts` where they are known, otherwise as predicted [B, L + 1] for a speech of
+    tokens [B]."""
     guess = predicted.detach() * (tokens / predicted.detach().sum(1).clamp(min=1e-6))[:, None]
     return torch.where(starts[:, :1] >= 0, starts, guess.cumsum(1)[:, :-1])

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tadicodec import arguments
 from tadicodec.checkpoint import (
+    BUNDLED,
     check_numbers,
     find_model,
     load_weights,
@@ -21,8 +21,9 @@ from tadicodec.checkpoint import (
     unfilled,
 )
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
+from tadicodec.guards.pretrained import load_network
 from tadicodec.outputs import writing
-from tadicodec.pretrained import load_network
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
@@ -34,14 +35,14 @@ HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 def find_tts_model(name: str | os.PathLike | None, engine: str | None) -> Path:
-    """Folder of a model: None is the bundled one of an engine, else a folder or a Hugging Face id.
+    """The folder of a model: None is the bundled one of this engine, otherwise a folder or a Hugging Face id.
 
     Raises:
         InputError: no such model.
     """
     if engine is not None and (not isinstance(engine, str) or engine not in ENGINES):
         raise InputError(f"engine {arguments.described(engine)}: there are {' and '.join(ENGINES)}")
-    if name is not None:
+    if name is not None and not (isinstance(name, str) and name == BUNDLED):
         return find_model(name, HUB_FILES)
     engine = engine or DEFAULT_ENGINE
     folder = Path(str(files("tadicodec"))) / "tts" / "assets" / engine
@@ -66,14 +67,16 @@ def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfi
 
 
 def build_network(config: TtsConfig, inference: bool = False) -> nn.Module:
-    """A network of our own layout or the published masked model's, with random weights; inference: see SpeechLM."""
+    """A network of our own layout, or the published masked model's, with random weights. inference: see `SpeechLM`."""
     if isinstance(config.shape, ArConfig):
         return SpeechLM(config.shape, inference)
+    assert config.shape is not None  # models in transformers' layout do not come here
     return MaskedNetwork(config.shape)
 
 
 def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
-    """A causal LM whose tokenizer names codes, as the published ones are. Runs no code of the folder."""
+    """A causal language model whose tokenizer names codes, as the published ones are. Runs no code of the folder.
+    Raises InputError."""
     tokenizer = load_tokenizer(folder)
     lm = load_causal_lm(folder, dtype)
     vocabulary = tokenizer_vocabulary(tokenizer)
@@ -84,7 +87,8 @@ def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
-    """Weights must be safetensors and complete. Raises InputError."""
+    """A causal language model in transformers' layout. Raises InputError unless its weights are safetensors and
+    complete."""
     lm, found = load_network("AutoModelForCausalLM", folder, dtype=dtype)
     lacking = sorted(found["missing_keys"]) + sorted(found["unexpected_keys"])
     if lacking:
@@ -102,8 +106,8 @@ def save_tts(
     dtype: torch.dtype | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write config.json, model.safetensors and, for models that read chat messages, text_tokenizer/ (a copy of
-    the folder `tokenizer`).
+    """Write config.json, model.safetensors and, for models that read chat messages, text_tokenizer/ (a copy of the
+    folder `tokenizer`).
 
     Raises:
         InputError: the folder exists (without overwrite) or cannot be written.

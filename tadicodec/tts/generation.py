@@ -1,4 +1,5 @@
-"""Speaking with a causal language model: transformers' generate with its KV cache, kept to codes and to lengths."""
+"""Speaking with a causal language model: transformers' `generate` with its cache of keys and values, kept to codes and
+to lengths."""
 
 from __future__ import annotations
 
@@ -23,7 +24,11 @@ LOOPS = {1: 10, 2: 5, 3: 4, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3}  # period in tokens: h
 
 @dataclass(frozen=True)
 class ArSampling:
-    """Defaults are the published ones."""
+    """How an autoregressive model draws its codes; the defaults are the published ones.
+
+    Raises:
+        InputError: a value out of range.
+    """
 
     top_k: int = 50
     top_p: float = 0.98
@@ -42,7 +47,7 @@ class ArSampling:
 def generate_codes(
     lm: Any, vocabulary: Vocabulary, script: Script, prompt: Tensor, sampling: ArSampling, generator: torch.Generator
 ) -> Tensor:
-    """prompt [P] codes -> the new codes [T]."""
+    """The new codes [T] for a script, drawn behind those of the prompt [P]."""
     ids, positions = lay_out(vocabulary, script.ids, prompt, script.starts)
     shortest, longest = limits(script)
     given = {"input_ids": ids[None].to(lm.device), "attention_mask": torch.ones(1, len(ids), device=lm.device)}
@@ -67,14 +72,15 @@ def generate_codes(
 
 
 def limits(script: Script) -> tuple[int, int]:
-    """Fewest and most new tokens; the caller's length is kept exactly."""
+    """The fewest and the most new tokens; a length that the caller has chosen is kept exactly."""
     if script.fixed:
         return script.tokens, script.tokens
     return max(math.floor(SHORTEST * script.tokens), 1), math.ceil(LONGEST * script.tokens) + SPARE
 
 
 class KeepSpeaking:
-    """A logits processor: only codes and, from the fewest tokens on, the end; and no going round in circles."""
+    """A logits processor: it allows only codes and, from the fewest tokens on, the end, and keeps the model from going
+    round in circles."""
 
     def __init__(self, vocabulary: Vocabulary, begin: int, shortest: int) -> None:
         self.codes, self.ends = vocabulary.entries, torch.tensor(vocabulary.ends)
@@ -83,7 +89,7 @@ class KeepSpeaking:
         self.places[self.codes] = torch.arange(len(self.codes))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """input_ids [1, S], scores [1, vocabulary] -> scores."""
+        """input_ids [1, S], scores [1, vocabulary] -> scores with -inf for what is not allowed."""
         allowed = torch.full_like(scores, -torch.inf)
         columns = self.codes
         if input_ids.shape[1] - self.begin >= self.shortest:
@@ -96,7 +102,7 @@ class KeepSpeaking:
 
 
 def looping(tokens: list[int]) -> set[int]:
-    """Tokens that would take up once more what has just been said several times in a row."""
+    """Codes that would take up once more what has just been said several times in a row."""
     found = set()
     for period, times in LOOPS.items():
         tail = tokens[-period * times :]

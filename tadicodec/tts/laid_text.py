@@ -1,5 +1,8 @@
-"""Text laid where it is spoken: each token hears the characters of its own 0.16 s, so nothing has to learn by attention
-what is said when, and a sequence is as long as its speech, without the text before it (FastSpeech, Ren et al. 2019)."""
+"""Text laid where it is spoken: each token hears the characters of its own 0.16 s.
+
+So nothing has to learn by attention what is said when, and a sequence is as long as its speech, without the text before
+it (FastSpeech, Ren et al. 2019).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ HEAD_SIZE = 64
 
 
 class LaidText(nn.Module):
+    """Reads the characters of a text [B, L] and adds each to the token in which it is spoken."""
+
     def __init__(self, vocabulary: int, size: int, layers: int, out_size: int) -> None:
         super().__init__()
         self.head_size = min(HEAD_SIZE, size)
@@ -25,7 +30,8 @@ class LaidText(nn.Module):
         self.out = nn.Linear(STEPS_PER_TOKEN * size, out_size, bias=False)  # so that no text adds nothing
 
     def forward(self, ids: Tensor, lengths: Tensor, times: Tensor, tokens: int) -> Tensor:
-        """ids [B, L], lengths [B], times [B, L] tokens, non-decreasing -> [B, tokens, out_size]; zeros without text."""
+        """ids [B, L], lengths [B], times [B, L] in tokens, never falling -> [B, tokens, out_size]; zeros for items
+        without text."""
         if ids.shape[1] == 0:
             return self.out.weight.new_zeros(len(ids), tokens, self.out.out_features)
         ids = F.pad(ids, (1, 0), value=self.embedding.num_embeddings - 1)

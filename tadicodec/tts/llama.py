@@ -1,5 +1,8 @@
-"""Llama's forward pass for speaking with our own small models: the same tensors and numbers as transformers' Llama,
-without importing it, which takes longer than a sentence takes to be said. Training goes through transformers."""
+"""Llama's forward pass, for speaking with our own small models.
+
+It has the same tensors and gives the same numbers as transformers' Llama, without importing it, which takes longer than
+a sentence takes to be said. Training goes through transformers.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ Processor = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class LlamaShape:
+    """The sizes of a Llama, by the names that transformers has for them."""
+
     hidden_size: int
     intermediate_size: int
     num_hidden_layers: int
@@ -43,11 +48,12 @@ class LlamaShape:
 
     @property
     def head_size(self) -> int:
+        """The width of one head of attention."""
         return self.hidden_size // self.num_attention_heads
 
 
 class WeightedNorm(nn.Module):
-    """Root-mean-square norm with a gain."""
+    """Root-mean-square norm with a gain: [..., H] -> [..., H]."""
 
     def __init__(self, size: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -59,6 +65,8 @@ class WeightedNorm(nn.Module):
 
 
 class CausalAttention(nn.Module):
+    """Attention to what came before, with rotary positions and fewer heads of keys and values."""
+
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()
         self.head_size = shape.head_size
@@ -69,7 +77,10 @@ class CausalAttention(nn.Module):
         self.o_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: list[Tensor]) -> Tensor:
-        """x [B, S, H]; past: keys and values [B, heads, P, d] of what came before, replaced by those up to now."""
+        """x [B, S, H] -> [B, S, H].
+
+        past: keys and values [B, heads, P, d] of what came before; they are replaced by those up to now.
+        """
         q, k, v = (
             projection(x).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -84,6 +95,8 @@ class CausalAttention(nn.Module):
 
 
 class LlamaLayer(nn.Module):
+    """Attention and feed-forward network, each behind a norm and with a residual: [B, S, H] -> [B, S, H]."""
+
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()
         self.self_attn = CausalAttention(shape)
@@ -107,6 +120,7 @@ class Llama(nn.Module):
         self.norm = WeightedNorm(shape.hidden_size)
 
     def get_input_embeddings(self) -> nn.Embedding:
+        """The table of vectors, by the name that transformers has for it."""
         return self.embed_tokens
 
     def forward(
@@ -139,6 +153,7 @@ class SpeakingLlama(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.table.device
 
     @torch.inference_mode()
@@ -157,7 +172,8 @@ class SpeakingLlama(nn.Module):
     ) -> Tensor:
         """input_ids [1, S] at position_ids [1, S] -> [1, S + new], drawn from torch's own generator as transformers
         draws: processors, temperature, the top_k most probable, those that make up top_p."""
-        ids, past = input_ids, [[] for _ in self.blocks.layers]
+        ids = input_ids
+        past: list[list[Tensor]] = [[] for _ in self.blocks.layers]
         vectors, places = F.embedding(ids, self.table), position_ids.float()
         for _step in range(max_new_tokens):
             hidden = self.blocks(vectors, places, past=past)[:, -1]
@@ -174,7 +190,8 @@ class SpeakingLlama(nn.Module):
 
 
 def most_probable(scores: Tensor, top_k: int, top_p: float) -> Tensor:
-    """scores [1, V] with -inf for all but the `top_k` best, and of those but the best that reach `top_p` together."""
+    """scores [1, V] with -inf for all but the `top_k` best and, of those, the best that make up `top_p` of the
+    probability."""
     lowest = scores.topk(min(top_k, scores.shape[-1])).values[:, -1:]
     scores = scores.masked_fill(scores < lowest, -torch.inf)
     if top_p >= 1:

@@ -15,6 +15,12 @@ from tadicodec.tts.masked import MaskedNetwork, Words
 
 @dataclass(frozen=True)
 class MaskSampling:
+    """How a masked model fills in its codes.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
     steps: int = 25
     guidance: float = 1.5  # h + guidance x (h - unconditional); 0: none
     rescale: float = 0.75  # share of the result whose spread is pulled back to that of h
@@ -40,7 +46,10 @@ def sample_masked(
     sampling: MaskSampling,
     generator: torch.Generator,
 ) -> Tensor:
-    """prompt [P] codes (P may be 0), words of one item (prompt's text and the new one's) -> new codes [tokens]."""
+    """New codes [tokens].
+
+    prompt [P]: the prompt's codes (P may be 0). words: the prompt's text and the new one's, as one item.
+    """
     device = network.mask_emb.weight.device
     codes = torch.zeros(tokens, dtype=torch.long)
     masked = torch.ones(tokens, dtype=torch.bool)
@@ -62,7 +71,7 @@ def sample_masked(
 
 
 def mask_share(time: float) -> float:
-    """Share of the tokens that are masked at a time."""
+    """The share of the tokens that is still masked at a time from 0 to 1."""
     return math.sin(math.pi / 2 * time)
 
 
@@ -76,7 +85,7 @@ def guided(
     time: float,
     sampling: MaskSampling,
 ) -> Tensor:
-    """Hidden states [T, H] of the target; guidance compares with the target alone, without text and prompt."""
+    """Hidden states [T, H] of the new tokens. Guidance compares with the new tokens alone, without text and prompt."""
     whole = torch.cat([prompt, codes])[None]
     hide = torch.cat([torch.zeros_like(prompt, dtype=torch.bool), masked])[None]
     times = torch.full((1,), time, device=codes.device)
@@ -90,17 +99,18 @@ def guided(
 
 
 def keep_likely(logits: Tensor, share: float) -> Tensor:
-    """All but the top share of the codebook are impossible. [T, codes]"""
+    """Logits [T, codes] with -inf for all but the top `share` of the codebook."""
     count = max(math.ceil(share * logits.shape[-1]), 1)
     values, places = logits.topk(count, dim=-1)
     return torch.full_like(logits, -torch.inf).scatter(-1, places, values)
 
 
 def draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """[T, codes] -> codes [T]."""
+    """Logits [T, codes] -> codes [T], drawn at this temperature."""
     return (logits / max(temperature, 1e-10) + gumbel(logits, generator)).argmax(-1)
 
 
 def gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Gumbel noise in the shape of `like`."""
     uniform = torch.rand(like.shape, generator=generator)
     return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))

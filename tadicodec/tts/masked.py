@@ -29,7 +29,11 @@ from tadicodec.tts.laid_text import LaidText
 
 @dataclass(frozen=True)
 class MaskedConfig:
-    """Defaults are the published full size."""
+    """The shape of a masked model; the defaults are the published full size.
+
+    Raises:
+        InputError: a value out of range.
+    """
 
     hidden_size: int = 1280
     num_layers: int = 16
@@ -60,11 +64,12 @@ class MaskedConfig:
 
     @property
     def ffn_size(self) -> int:
+        """The width of the feed-forward networks."""
         return self.intermediate_size or 4 * self.hidden_size
 
 
 class Estimator(nn.Module):
-    """The codec decoder's blocks (time sets every norm's gain) over text and codes."""
+    """The blocks of the codec's decoder (time sets every norm's gain) over text and codes."""
 
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__()
@@ -77,8 +82,10 @@ class Estimator(nn.Module):
             self.cond_mlp = mlp(config.hidden_size)
 
     def forward(self, x: Tensor, time: Tensor, text: Tensor | None, mask: Tensor | None, positions: Tensor) -> Tensor:
-        """x [B, T, H], time [B], text [B, L, H] stands before it (None: nothing does), mask [B, 1, 1, L + T],
-        positions [B or 1, L + T] -> [B, T, H]."""
+        """x [B, T, H] at time [B] -> [B, T, H].
+
+        text [B, L, H] stands before it (None: nothing does); mask [B, 1, 1, L + T]; positions [B or 1, L + T].
+        """
         size = x.shape[1]
         if text is not None:
             x = torch.cat([self.cond_mlp(text), x], dim=1)
@@ -91,8 +98,8 @@ class Estimator(nn.Module):
 
 @dataclass(frozen=True)
 class Words:
-    """A batch's text for the masked model. ids [B, L], lengths [B], times [B, L] (where text is laid): the token
-    at which each character begins."""
+    """A batch's text for the masked model: ids [B, L], lengths [B] and, where text is laid, times [B, L], the token at
+    which each character begins."""
 
     ids: Tensor
     lengths: Tensor
@@ -100,11 +107,15 @@ class Words:
 
 
 class MaskedNetwork(nn.Module):
+    """The masked model: it predicts codes [B, T] that are hidden from those that are not, and from the text."""
+
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__()
         self.config = config
         size, codes = config.hidden_size, config.cond_codebook_size
         self.mask_emb = nn.Embedding(1, size)
+        self.cond_emb: CodeTable | nn.Embedding
+        self.to_logit: CodeTable | nn.Linear
         if config.code_features:
             self.cond_emb = CodeTable(codes, size, config.code_features, std=0.5)  # as large as the text
             self.to_logit = CodeTable(codes, size + 1, config.code_features, std=0.02)  # a vector and a bias for each
@@ -120,11 +131,11 @@ class MaskedNetwork(nn.Module):
             self.duration = Durations(config.phone_vocab_size, config.duration_size)
 
     def embed(self, codes: Tensor, masked: Tensor) -> Tensor:
-        """codes [B, T], masked bool [B, T] -> [B, T, H], the mask's vector where masked."""
+        """codes [B, T], masked bool [B, T] -> vectors [B, T, H]; that of the mask where masked."""
         return torch.where(masked[..., None], self.mask_emb.weight[0], self.cond_emb(codes))
 
     def hidden(self, x: Tensor, time: Tensor, words: Words | None, lengths: Tensor | None = None) -> Tensor:
-        """x [B, T, H] embedded codes, time [B], lengths [B] tokens (None: no padding) -> [B, T, H]."""
+        """x [B, T, H] embedded codes, time [B], lengths [B] tokens (None: no padding) -> hidden states [B, T, H]."""
         text = None
         if words is not None and self.config.text_layers:
             x = x + self.text(words.ids, words.lengths, words.times, x.shape[1])
@@ -133,7 +144,7 @@ class MaskedNetwork(nn.Module):
         letters = 0 if text is None else text.shape[1]
         steps = torch.arange(x.shape[1], device=x.device)[None]
         positions, masks = [steps], [self.filled(lengths, x)]
-        if text is not None:  # an item's codes follow its own text, whatever the padding between
+        if words is not None and text is not None:  # an item's codes follow its own text, whatever the padding between
             positions = [
                 torch.arange(letters, device=x.device)[None].expand(len(x), -1),
                 steps + words.lengths[:, None],
@@ -144,17 +155,18 @@ class MaskedNetwork(nn.Module):
 
     @staticmethod
     def filled(lengths: Tensor | None, x: Tensor) -> Tensor:
+        """Which of the tokens of x [B, T, H] are there, bool [B, T]."""
         whole = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
         return valid(whole, x.shape[1])
 
     def output(self) -> tuple[Tensor, Tensor]:
-        """What makes logits of hidden states: weight [codes, H] and bias [codes]. Does not change while sampling."""
-        if not self.config.code_features:
+        """What makes logits of hidden states: weight [codes, H] and bias [codes]. They do not change while sampling."""
+        if isinstance(self.to_logit, nn.Linear):
             return self.to_logit.weight, self.to_logit.bias
         table = self.to_logit()
         return table[:, :-1], table[:, -1]
 
     def logits(self, hidden: Tensor, output: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """[..., H] -> [..., codes]."""
+        """Hidden states [..., H] -> logits [..., codes]. output: what `output` gives, where it is known already."""
         weight, bias = self.output() if output is None else output
         return nn.functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype))

@@ -1,5 +1,8 @@
-"""Configuration of a speech language model: config.json of our own layout, of the published masked model (section
-`model.mgmt2s` or `model.mgm`), and of causal language models in transformers' layout."""
+"""Configuration of a speech language model.
+
+config.json may be of our own layout, of the published masked model (section `model.mgmt2s` or `model.mgm`), or of a
+causal language model in transformers' layout.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, build, require_sizes
-from tadicodec.document import read_config_file
 from tadicodec.errors import InputError
+from tadicodec.guards.documents import read_config_file
 from tadicodec.tts.autoregressive import ArConfig
 from tadicodec.tts.generation import ArSampling
 from tadicodec.tts.mask_sampler import MaskSampling
@@ -25,7 +28,7 @@ HF_SECTION = "tadicodec"  # of a config.json in transformers' layout, what this 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the codec turns the codes into a wave; defaults are those of the published models."""
+    """How the codec turns the codes into a wave; the defaults are those of the published models."""
 
     steps: int = 25
     guidance: float = 1.0
@@ -38,7 +41,8 @@ class Decoding:
 
 @dataclass(frozen=True)
 class TtsConfig:
-    """shape None: the folder is in transformers' layout, which describes itself."""
+    """All that a folder says about a speech language model. shape None: it is in transformers' layout, which describes
+    itself."""
 
     engine: str
     shape: MaskedConfig | ArConfig | None
@@ -59,6 +63,7 @@ class TtsConfig:
             raise InputError("config: a model with a duration network reads bytes; set text: bytes")
 
     def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, for config.json."""
         shape = {} if self.shape is None else {"mgm" if self.engine == MASKED else AR: asdict(self.shape)}
         return {
             "engine": self.engine,
@@ -73,7 +78,7 @@ class TtsConfig:
 
 
 def read_tts_config(path: Path) -> TtsConfig:
-    """A config.json of any of the layouts. Raises InputError."""
+    """Read a config.json of any of the layouts. Raises InputError for anything else."""
     document = read_config_file(path)
     try:
         return parse_tts_config(document)
@@ -82,7 +87,8 @@ def read_tts_config(path: Path) -> TtsConfig:
 
 
 def parse_tts_config(document: dict[str, Any]) -> TtsConfig:
-    """Raises InputError for a document that is none of the layouts, or holds values that cannot be."""
+    """The configuration in a document. Raises InputError where it is none of the layouts or holds values that cannot
+    be."""
     sections = document.get("model")
     masked = isinstance(sections, dict) and any(name in sections for name in PUBLISHED_SECTIONS)
     if "model_type" in document and not masked:
@@ -104,6 +110,7 @@ def parse_tts_config(document: dict[str, Any]) -> TtsConfig:
 
 
 def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[str, Any]) -> TtsConfig:
+    """A configuration from a document's sections; what published models do not say is as they have it."""
     ours = document.get("text", BYTES) == BYTES
     decoding = document.get("decoding", None if ours else {})
     return TtsConfig(
@@ -119,7 +126,8 @@ def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[
 
 
 def build_ar(values: dict[str, Any]) -> ArConfig:
-    """As `build`, but the section for transformers is handed on as it is."""
+    """The section of an autoregressive model. As `config.build`, but what it says for transformers is handed on as it
+    is."""
     if not isinstance(values, dict):
         raise InputError("config: model.ar is a section with keys and values")
     numbers = {key: value for key, value in values.items() if key != "transformers"}

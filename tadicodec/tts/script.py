@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadicodec.tts.duration import LEAST, Durations, by_bytes, speaking_rate, to_starts
+from tadicodec.tts.duration import LEAST, Durations, by_bytes, plausible, speaking_rate, to_starts
 from tadicodec.tts.text_reader import BYTES
 
 USUAL = 0.42  # tokens a byte of English read aloud, 15 letters a second; only where a prompt says nothing better
@@ -16,8 +16,11 @@ SPACE = 0x20
 
 @dataclass(frozen=True)
 class Script:
-    """ids [L]; starts [L], the token at which each begins, the prompt's first (None: the model does not ask); tokens of
-    the new speech; fixed: the caller chose them."""
+    """What a model is asked to say.
+
+    ids [L] of the prompt's text and the new one; starts [L], the token at which each begins, the prompt's first (None:
+    the model does not ask); tokens of the new speech; fixed: whether the caller has chosen them.
+    """
 
     ids: Tensor
     starts: Tensor | None
@@ -26,7 +29,7 @@ class Script:
 
 
 def chat_script(ids: list[int], text: str, prompt_text: str, prompt_tokens: int, tokens: int | None) -> Script:
-    """For models that read a message and are told no times."""
+    """The script for models that read a chat message and are told no times."""
     length = tokens or by_bytes(text, prompt_text, prompt_tokens, USUAL)
     return Script(torch.tensor(ids), None, length, tokens is not None)
 
@@ -35,8 +38,9 @@ def chat_script(ids: list[int], text: str, prompt_text: str, prompt_tokens: int,
 def timed_script(
     durations: Durations, text: list[int], prompt_text: list[int], prompt_tokens: int, tokens: int | None
 ) -> Script:
-    """Byte ids of both texts, spoken one after the other at the prompt's rate."""
-    new = predict(durations, text)
+    """The script for models that are told times: byte ids of both texts, spoken one after the other at the prompt's
+    rate."""
+    new = plausible(predict(durations, text), torch.tensor(text))
     if not prompt_text:
         length = tokens or max(round(float(new.sum())), LEAST)
         starts = prompt_tokens + to_starts(new, length)
@@ -52,15 +56,17 @@ def timed_script(
 
 
 def predict(durations: Durations, ids: list[int]) -> Tensor:
+    """Durations [L + 1] of byte ids, in tokens."""
     device = durations.out.weight.device
     return durations(torch.tensor([ids], device=device), torch.tensor([len(ids)], device=device))[0].cpu()
 
 
 def joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], tokens: int) -> tuple[Tensor, Tensor]:
-    """(ids, starts) of two utterances said in a row, a space between them; the first one takes `tokens`."""
+    """ids and starts of two utterances that are said in a row, with a space between them; the first takes `tokens`."""
     ids = torch.cat([first[0], torch.tensor([SPACE]), second[0]])
     return ids, torch.cat([first[1], torch.tensor([float(tokens)]), second[1] + tokens])
 
 
 def reads_bytes(style: str) -> bool:
+    """Whether models of this text style read bytes."""
     return style == BYTES

@@ -1,4 +1,4 @@
-"""Long text in pieces a model says in one breath: sentences, then clauses, then words."""
+"""Long text in pieces that a model says in one breath: sentences, then clauses, then words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORD = re.compile(r"\s+|(?<=[\u2e80-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7a
 
 
 def speakable(text: str) -> bool:
-    """Whether there is a letter or a digit of any script to say."""
+    """Whether a text has a letter or a digit of any script."""
     return any(unicodedata.category(letter)[0] in "LN" for letter in text)
 
 
@@ -32,7 +32,7 @@ def split_sentences(text: str, most: int) -> list[str]:
 
 
 def at_stops(text: str) -> list[str]:
-    """Cut behind full stops that end a sentence."""
+    """A text in parts, cut behind full stops that end a sentence."""
     found, begin = [], 0
     for stop in FULL_STOP.finditer(text):
         last = text[begin : stop.start()].rsplit(maxsplit=1)[-1:]
@@ -57,12 +57,13 @@ def shorten(sentence: str, most: int) -> list[str]:
 
 
 def cut_behind(text: str, pattern: re.Pattern[str]) -> list[str]:
+    """A text in parts, cut behind every place that fits the pattern."""
     edges = [0, *(found.end() for found in pattern.finditer(text)), len(text)]
     return [text[a:b] for a, b in zip(edges, edges[1:]) if a < b]
 
 
 def gathered(parts: list[str], most: int) -> list[str]:
-    """Neighbours joined as long as they stay within `most` bytes."""
+    """Neighbouring parts joined as long as they stay within `most` bytes."""
     out: list[str] = []
     for part in parts:
         glue = "" if not out or out[-1][-1:].isspace() or not out[-1].isascii() else " "
@@ -74,7 +75,7 @@ def gathered(parts: list[str], most: int) -> list[str]:
 
 
 def chopped(text: str, most: int) -> list[str]:
-    """One endless word, in parts."""
+    """One endless word in parts of at most `most` bytes."""
     parts = [""]
     for letter in text:
         if parts[-1] and size(parts[-1]) + size(letter) > most:
@@ -84,4 +85,5 @@ def chopped(text: str, most: int) -> list[str]:
 
 
 def size(text: str) -> int:
+    """The number of UTF-8 bytes of a text without white space at its ends."""
     return len(text.strip().encode("utf-8", errors="replace"))

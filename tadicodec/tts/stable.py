@@ -1,5 +1,8 @@
-"""GLM-130B's ways to keep the training of a language model from diverging (Zeng et al. 2023, section 2.2), alone and in
-a causal LM of transformers: post-norm blocks with DeepNorm's residuals, attention whose softmax is in float32."""
+"""GLM-130B's ways to keep the training of a language model from diverging (Zeng et al. 2023, section 2.2).
+
+Post-norm blocks with DeepNorm's residuals, attention whose softmax is in float32, and a smaller gradient of embeddings,
+alone and in a causal language model of transformers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ QUERIES_AND_KEYS, SMALL = ("q_proj", "k_proj"), ("v_proj", "o_proj", "gate_proj"
 
 @dataclass(frozen=True)
 class DeepNorm:
-    """Post-norm x <- norm(alpha x + f(x)), with smaller starting weights in f."""
+    """Post-norm residuals x <- norm(alpha x + f(x)), with smaller starting weights in f."""
 
     alpha: float
     gain: float
@@ -51,17 +54,19 @@ class DeepNorm:
 
 
 def shrink_gradient(embedded: Tensor, share: float = 0.1) -> Tensor:
-    """Embeddings unchanged, their gradient times `share`: a E + (1 - a) stopgrad(E). Loss spikes begin there."""
+    """Embeddings unchanged, with their gradient multiplied by `share`: a E + (1 - a) stopgrad(E). Loss spikes begin
+    there."""
     return scale_gradient(embedded, share)
 
 
 def stable_attention(
     q: Tensor, k: Tensor, v: Tensor, layer: int, mask: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Attention [B, heads, S, d] whose softmax is computed in float32. Queries are divided by (layer + 1) sqrt(d), so
-    that scores fit float16, and the scores multiplied by layer + 1 (counted from 0) again before the softmax.
+    """Attention [B, heads, S, d] whose softmax is computed in float32.
 
-    mask: bool, broadcastable to [B, heads, S, S], True where a query may look.
+    Queries are divided by (layer + 1) sqrt(d), so that scores fit float16, and the scores are multiplied by layer + 1
+    again before the softmax; layers count from 0. mask: bool, broadcastable to [B, heads, S, S], True where a query may
+    look.
     """
     scores = (q / ((layer + 1) * q.shape[-1] ** 0.5)) @ k.transpose(-1, -2)
     scores = scores.float() * (layer + 1)
@@ -74,7 +79,7 @@ PRESETS = {"glm": DeepNorm.glm, "deepnet": DeepNorm.deepnet}
 
 
 def attention_name(float32_softmax: bool) -> str:
-    """What `attn_implementation` is called."""
+    """The name of the kind of attention, for transformers' `attn_implementation`."""
     if not float32_softmax:
         return "sdpa"
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -88,7 +93,8 @@ def attention_name(float32_softmax: bool) -> str:
 def float32_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **given: Any
 ) -> tuple[Tensor, None]:
-    """query [B, heads, S, d], key and value [B, fewer heads, K, d], additive mask -> [B, S, heads, d]."""
+    """query [B, heads, S, d], key and value [B, fewer heads, K, d], additive mask -> [B, S, heads, d], as transformers
+    calls it."""
     if given.get("softcap") or given.get("s_aux") is not None:
         raise InputError("config: ar.float32_softmax does not know this model_type's attention; leave it out")
     groups, usual = query.shape[1] // key.shape[1], query.shape[-1] ** -0.5
@@ -100,7 +106,7 @@ def float32_attention(
 
 
 def use_deep_norm(lm: Any, preset: str) -> None:
-    """Turn the pre-norm blocks of a model as Llama or Qwen into post-norm ones, in place. Names of tensors stay.
+    """Turn the pre-norm blocks of a model such as Llama or Qwen into post-norm ones, in place. Names of tensors stay.
 
     Raises:
         InputError: blocks of another kind.
@@ -119,6 +125,8 @@ def use_deep_norm(lm: Any, preset: str) -> None:
 
 
 def post_norm_forward(deep: DeepNorm) -> Any:
+    """The forward pass of a block of transformers with post-norm residuals, to take the place of its own."""
+
     def forward(layer: Any, hidden_states: Tensor, **given: Any) -> Tensor:
         heard, _ = layer.self_attn(hidden_states=hidden_states, **given)
         state = deep(hidden_states, heard, layer.input_layernorm)

@@ -10,17 +10,18 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from tadicodec import arguments
+from tadicodec.checkpoint import find_model
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 from tadicodec.pipeline.waves import Wave, generator_of, to_samples
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.clean import clean
-from tadicodec.text.numbers import say
 from tadicodec.tts.engines import Engine, load_engine
 from tadicodec.tts.folder import find_tts_model
 from tadicodec.tts.script import USUAL, Script
 from tadicodec.tts.sentences import split_sentences
+from tadicodec.tts.spoken import as_said
 from tadicodec.tts.text_reader import BYTES
 
 LONGEST_SENTENCE = 12.0  # seconds; speech language models are trained on sentences
@@ -29,7 +30,7 @@ QUIET = 1e-3  # a prompt whose loudest sample is below this holds no voice
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may choose; None is the model's own."""
+    """What a caller may choose about how a text is said; None is the model's own choice."""
 
     seconds: float | None = None  # of the whole text
     steps: int | None = None  # of the codec's decoder
@@ -37,7 +38,7 @@ class Options:
 
 
 class Speaker:
-    """A speech language model and the codec whose codes it speaks."""
+    """A speech language model with the codec whose codes it speaks. Make one with `Speaker.from_pretrained()`."""
 
     def __init__(self, codec: Codec, engine: Engine) -> None:
         arguments.kind("a Speaker's codec", codec, Codec, "loaded by Codec.from_pretrained")
@@ -49,7 +50,7 @@ class Speaker:
                 f"this model speaks the codes of codec {named}, not of {codec.name!r} ({codec.weights}); give the one "
                 "its corpus was tokenized with as --model (codec=...)"
             )
-        if not made_for and engine.config.text != BYTES and codec.bundled:
+        if not made_for and engine.config.text != BYTES and codec.folder == find_model(None):
             raise InputError(
                 "this model does not say whose codes it speaks; name its codec with --model (such as amphion/TaDiCodec)"
             )
@@ -66,8 +67,11 @@ class Speaker:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Speaker:
-        """The bundled model of an engine ("ar" or "masked"; None: the better one), or a folder, or a Hugging Face id
-        such as "amphion/TaDiCodec-TTS-MGM". codec: the codec itself, or what `Codec.from_pretrained` takes.
+        """Load a speech language model and its codec.
+
+        name: None for the bundled model of an engine, a folder, or a Hugging Face id such as
+        "amphion/TaDiCodec-TTS-MGM". engine: "ar" or "masked"; None is the better one. codec: the codec itself, or what
+        `Codec.from_pretrained` takes.
 
         Raises:
             InputError: no such model, or one that speaks another codec's codes.
@@ -78,7 +82,9 @@ class Speaker:
         return cls(codec, load_engine(folder, codec.device, dtype))
 
     def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
-        """A voice from a few seconds of speech [N] and what is said in them; None: the codec's own transcript.
+        """A voice from a few seconds of speech [N], at any sample rate, and what is said in them.
+
+        text None: the codec's own transcript.
 
         Raises:
             InputError: silent, too short or too long, or no text where the codec has no transcriber.
@@ -100,7 +106,9 @@ class Speaker:
         options: Options = Options(),
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Any text to a wave [N] at 24 kHz. generator: None is seed 0.
+        """Say a text of any length in a prompt's voice: a wave [N] float32 at 24 kHz.
+
+        generator: where random numbers come from; None is seed 0, so that the result repeats.
 
         Raises:
             InputError: nothing to say, or a prompt or a length that cannot be.
@@ -122,7 +130,7 @@ class Speaker:
     def codes(
         self, text: str, prompt: Prompt, options: Options = Options(), generator: torch.Generator | None = None
     ) -> Iterator[Speech]:
-        """The language model's part alone: one Speech a sentence."""
+        """The language model's part of `speak` alone: one Speech for each sentence."""
         generator = generator_of(generator)
         self.codec.limits.check_prompt(prompt)
         arguments.kind("a text", text, str, "a string")
@@ -130,22 +138,23 @@ class Speaker:
         for sentence, script in self.plan(text, prompt, options):
             codes = self.engine.sample(script, prompt, generator)[None]
             length = torch.tensor([codes.shape[1]])
-            made = {"model": self.codec.name, "weights": self.codec.weights}
-            yield Speech(codes, length, length * SAMPLES_PER_TOKEN, (sentence,), **made)
+            samples = length * SAMPLES_PER_TOKEN
+            yield Speech(codes, length, samples, (sentence,), model=self.codec.name, weights=self.codec.weights)
 
     def plan(self, text: str, prompt: Prompt, options: Options) -> list[tuple[str, Script]]:
-        """Sentences and how they are to be said; a length chosen for the whole text is shared out among them."""
+        """The sentences of a text and how they are to be said. A length chosen for the whole text is shared out among
+        them."""
         text = clean(text)
         if self.engine.config.text == BYTES:
-            text = say(text)  # numbers and abbreviations as they are said, so that their length counts
+            text = as_said(text)  # numbers and abbreviations in words, so that their length counts
         sentences = split_sentences(text, self.longest(prompt))
         scripts = [self.engine.script(sentence, prompt) for sentence in sentences]
         most = self.codec.limits.piece_tokens
-        if options.seconds is None:
-            lengths = [most if script.tokens > most else None for script in scripts]
-        else:
-            lengths = shares(self.tokens(options.seconds), [script.tokens for script in scripts])
-            if max(lengths) > most:
+        lengths: list[int | None] = [most if script.tokens > most else None for script in scripts]
+        if options.seconds is not None:
+            chosen = shares(self.tokens(options.seconds), [script.tokens for script in scripts])
+            lengths = [*chosen]
+            if max(chosen) > most:
                 limit = most / self.codec.token_rate
                 raise InputError(
                     f"{options.seconds} s makes a sentence longer than {limit:.0f} s; shorten it or split the text"
@@ -156,7 +165,8 @@ class Speaker:
         ]
 
     def longest(self, prompt: Prompt) -> int:
-        """UTF-8 bytes a sentence may have, for the decoder's sake and its own."""
+        """How many UTF-8 bytes a sentence may have, for the decoder's sake and its own. Raises InputError where a
+        prompt leaves no room."""
         seconds = min(LONGEST_SENTENCE, 0.8 * self.codec.limits.piece_tokens / self.codec.token_rate)
         spoken = int(seconds * self.codec.token_rate / USUAL)
         room = self.codec.config.inference.max_text_tokens - len(prompt.text.encode()) - 1
@@ -165,11 +175,12 @@ class Speaker:
         return min(spoken, room)
 
     def tokens(self, seconds: float) -> int:
+        """So many seconds in tokens. Raises InputError for a length that no speech has."""
         seconds = arguments.number("seconds", seconds, 0.01, 3600, ", the length of the speech")
         return max(round(seconds * self.codec.token_rate), 1)
 
     def decode(self, speech: Speech, prompt: Prompt, options: Options, generator: torch.Generator) -> Tensor:
-        """One sentence's codes to its wave [N]."""
+        """The codes of one sentence -> its wave [N]."""
         own, steps, guidance = self.engine.config.decoding, options.steps, options.guidance
         if own is not None:
             steps = own.steps if steps is None else steps
@@ -178,6 +189,6 @@ class Speaker:
 
 
 def shares(total: int, usual: list[int]) -> list[int]:
-    """`total` tokens shared out in proportion to the usual lengths, at least one each."""
+    """So many tokens shared out in proportion to the usual lengths, at least one to each."""
     ends = [round(total * end / sum(usual)) for end in accumulate(usual, initial=0)]
     return [max(b - a, 1) for a, b in zip(ends, ends[1:])]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from tadicodec.extras import need
-from tadicodec.pretrained import load_pretrained
+from tadicodec.guards.extras import need
+from tadicodec.guards.pretrained import load_pretrained
 from tadicodec.text.tokens import ByteTokenizer
 
 SYSTEM = "You are a powerful AI assistant for speech understanding and generation."
@@ -21,36 +21,42 @@ GLUE = {"ar": "", "masked": " "}  # what published models of a kind have between
 
 
 class TextReader(Protocol):
-    """Text to the ids a model reads."""
+    """Turns a text into the ids that a speech language model reads."""
 
     vocab_size: int
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str) -> list[int]:
+        """A text -> its ids."""
 
 
 def chat(text: str, style: str) -> str:
-    """The whole prompt string up to where the assistant begins to speak."""
+    """The whole prompt string of a chat, up to where the assistant begins to speak."""
     return CHATS[style].format(SYSTEM, REQUEST.format(text))
 
 
 class ChatReader:
-    """A chat message through the tokenizer beside the weights."""
+    """Puts the text into a chat message, for the tokenizer beside the weights."""
 
     def __init__(self, tokenizer: Any, style: str) -> None:
         self.tokenizer, self.style, self.vocab_size = tokenizer, style, len(tokenizer)
 
     def encode(self, text: str) -> list[int]:
+        """A text -> the ids of its chat message."""
         return self.tokenizer.encode(chat(text, self.style))
 
 
 def load_reader(style: str, folder: Path, *, alone: bool = True) -> TextReader:
-    """ "bytes", or the chat style whose tokenizer lies in `folder`; alone: its config.json, if any, is not
-    transformers' (the published masked model's has comments). Raises InputError."""
+    """The reader of a text style: "bytes", or the chat style whose tokenizer lies in `folder`.
+
+    alone: the folder's config.json, if any, is not transformers' (the published masked model's has comments). Raises
+    InputError.
+    """
     return ByteTokenizer() if style == BYTES else ChatReader(load_tokenizer(folder, alone=alone), style)
 
 
 def load_tokenizer(folder: Path, *, alone: bool = False) -> Any:
-    """The transformers tokenizer of a folder, without running any code it holds. Raises InputError."""
+    """The transformers tokenizer of a folder, without running any code that it holds. alone: see `load_reader`. Raises
+    InputError."""
     if not alone:
         return load_pretrained("AutoTokenizer", folder)
     need("transformers", "this model's tokenizer")

@@ -19,7 +19,8 @@ BYTE_VALUES = 256
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Ids in the language model's vocabulary. `ends`: any of them ends speech, the first is the one trained on."""
+    """Where codes, start and end stand in a language model's vocabulary. Any of `ends` ends speech; the first is the
+    one that is trained on."""
 
     start: int
     ends: tuple[int, ...]
@@ -27,11 +28,12 @@ class Vocabulary:
 
     @cached_property
     def entries(self) -> Tensor:
-        """Ids of all codes."""
+        """The ids of all codes, [codes]."""
         return torch.tensor(self.codes)
 
     @property
     def size(self) -> int:
+        """The number of entries that a table needs for all of them."""
         return max(self.start, *self.ends, *self.codes) + 1
 
 
@@ -42,13 +44,13 @@ def byte_vocabulary(codes: int) -> Vocabulary:
 
 
 def tokenizer_vocabulary(tokenizer: Any) -> Vocabulary:
-    """The published layout: entries found by their names.
+    """The published layout: entries of a tokenizer, found by their names.
 
     Raises:
         InputError: the tokenizer has no audio tokens, or not one for every code from 0 on.
     """
     known: dict[str, int] = tokenizer.get_vocab()
-    codes = []
+    codes: list[int] = []
     while (code := known.get(CODE.format(len(codes)))) is not None:
         codes.append(code)
     count = sum(name.startswith(CODE.split("{")[0]) for name in known)
@@ -67,7 +69,7 @@ def tokenizer_vocabulary(tokenizer: Any) -> Vocabulary:
 
 
 def add_codes(tokenizer: Any, codes: int) -> None:
-    """Extend a text model's tokenizer by the published names, those it lacks."""
+    """Extend a text model's tokenizer by those of the published names that it lacks."""
     known = tokenizer.get_vocab()
     names = [START, END, *(CODE.format(code) for code in range(codes))]
     tokenizer.add_tokens([name for name in names if name not in known], special_tokens=True)

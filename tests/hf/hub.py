@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.json({"url": f"{self.server.url}/{name}", "name": name, "id": name})
         if found := re.fullmatch(r"/api/models/(.+)/preupload/main", self.path):
             files = json.loads(body)["files"]
-            return self.json({"files": [{"path": f["path"], "uploadMode": "regular"} for f in files]})
+            plain = {"uploadMode": "regular", "shouldIgnore": False}
+            return self.json({"files": [{"path": file["path"], **plain} for file in files]})
         if found := re.fullmatch(r"/api/models/(.+)/commit/main", self.path):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":

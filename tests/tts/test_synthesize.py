@@ -13,6 +13,7 @@ import torch
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
+from tadicodec.pipeline.encoding import Encoded, Heard, WaveEncoder
 from tadicodec.speech import Prompt
 from tadicodec.tts.engines import MaskedEngine
 from tadicodec.tts.folder import build_network, save_tts
@@ -92,13 +93,16 @@ def test_prompts_of_every_kind(speaker: Speaker, monkeypatch: pytest.MonkeyPatch
         speaker.prompt(np.zeros(24000, dtype=np.float32), 24000, "a")
     with pytest.raises(InputError, match="0.16"):
         speaker.prompt(voice(0.1), 24000, "a")
+    written = "heard words"
+
+    def joined(self: WaveEncoder, heard: list[Heard], samples: int, text: str | None) -> Encoded:
+        return Encoded(heard[0].codes, samples, written if text is None else text)
+
     monkeypatch.setattr(Codec, "transcribes", True)
-    monkeypatch.setattr(
-        Codec, "text_or", lambda self, given, written, samples: "heard words" if given is None else given
-    )
+    monkeypatch.setattr(WaveEncoder, "joined", joined)
     assert speaker.prompt(voice(1.0), 24000).text == "heard words"
     assert speaker.prompt(voice(1.0), 24000, "").text == ""
-    monkeypatch.setattr(Codec, "text_or", lambda self, given, written, samples: " ")
+    written = " "
     with pytest.raises(InputError, match="no words were recognised"):
         speaker.prompt(voice(1.0), 24000)
     monkeypatch.setattr(Codec, "transcribes", False)

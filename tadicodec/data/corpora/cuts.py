@@ -10,7 +10,7 @@ import numpy as np
 
 from tadicodec.data.corpora.recording import Recording
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 
 @dataclass(frozen=True)

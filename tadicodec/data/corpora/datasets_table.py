@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tadicodec.data.corpora.recording import BytesSound, FileSound, Recording
+from tadicodec.data.corpora.recording import BytesSound, FileSound, Recording, Sound
 from tadicodec.errors import InputError
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 NAMES = {  # what columns are usually called, best first
     "text": ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_text"),
@@ -64,8 +64,20 @@ def read_table(source: str, options: TableOptions) -> Iterable[Recording]:
     """
     tables = load(source, options)
     if options.stream:
-        return (item for split, table in tables.items() for item in rows(split, table, options))
+        return streamed(source, tables, options)
     return [item for split, table in tables.items() for item in rows(split, table, options)]
+
+
+def streamed(source: str, tables: dict[str, Any], options: TableOptions) -> Iterator[Recording]:
+    """Raises InputError where the stream breaks off: a corpus that just ended there would look finished."""
+    try:
+        for split, table in tables.items():
+            yield from rows(split, table, options)
+    except (InputError, GeneratorExit):
+        raise
+    except Exception as error:  # networks, archives and file formats raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{source}: the stream broke off ({reason}); start the same command again") from error
 
 
 def load(source: str, options: TableOptions) -> dict[str, Any]:
@@ -99,16 +111,16 @@ def rows(split: str, table: Any, options: TableOptions) -> Iterator[Recording]:
     audio = (options.columns or {}).get("audio") or next(
         (name for name, kind in features.items() if isinstance(kind, datasets.Audio)), None
     )
-    if audio not in features:
+    if audio is None or audio not in features:
         raise InputError(f"the dataset has no Audio column; it has {', '.join(features) or 'unknown ones'}")
     table = table.cast_column(audio, datasets.Audio(decode=False))
     named = {role: column(role, features, options) for role in NAMES}
     alone = None if options.stream else table.select_columns([audio])
     for number, row in enumerate(table):
         known = {role: None if name is None or row[name] is None else str(row[name]) for role, name in named.items()}
-        name = known["id"] or f"{split}-{number}" if split else known["id"] or str(number)
+        name = str(known["id"] or (f"{split}-{number}" if split else number))
         here = sound_of(row[audio], name)
-        sound = here if alone is None else RowSound(alone, audio, number, name, here.size())
+        sound: Sound = here if alone is None else RowSound(alone, audio, number, name, here.size())
         text = None if known["text"] is None else " ".join(known["text"].split())
         yield Recording(name, sound, text, known["speaker"] or "", here.seconds(), split)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 
-from tadicodec import arguments
 from tadicodec.data.corpora.cuts import read_cuts
 from tadicodec.data.corpora.datasets_table import TableOptions, read_table
 from tadicodec.data.corpora.folder import read_folder
@@ -15,6 +14,7 @@ from tadicodec.data.corpora.recording import Corpus, FileSound, Recording, with_
 from tadicodec.data.corpora.tar_shards import read_tars
 from tadicodec.data.manifest import read_manifest
 from tadicodec.errors import InputError
+from tadicodec.guards import arguments
 
 HUB = "hf:"
 VALID_EVERY = 20

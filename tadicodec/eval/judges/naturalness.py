@@ -93,6 +93,7 @@ class DnsMos:
 
 
 def finite(score: float) -> float:
+    """A score as it is. Raises InputError where it is not finite."""
     if not math.isfinite(score):
         raise InputError("the estimator gave no finite score for this wave")
     return score
@@ -100,14 +101,15 @@ def finite(score: float) -> float:
 
 @contextmanager
 def torchaudio_or_stand_in() -> Iterator[None]:
-    """DistillMOS imports torchaudio, which only its command line uses: where it is absent or broken, a stand-in."""
+    """While the context is open, torchaudio can be imported. DistillMOS imports it, but only its command line uses it;
+    where it is absent or broken there is a stand-in."""
     if torchaudio_works():
         yield
         return
     names = ("torchaudio", "torchaudio.transforms")
     stand_in, transforms = (types.ModuleType(name) for name in names)
     stand_in.__spec__, transforms.__spec__ = (ModuleSpec(name, None) for name in names)
-    stand_in.transforms, transforms.MFCC = transforms, object
+    vars(stand_in)["transforms"], vars(transforms)["MFCC"] = transforms, object
     sys.modules.update(zip(names, (stand_in, transforms)))
     try:
         yield
@@ -117,6 +119,7 @@ def torchaudio_or_stand_in() -> Iterator[None]:
 
 
 def torchaudio_works() -> bool:
+    """Whether torchaudio is installed and loads beside this torch."""
     try:
         import torchaudio.transforms  # noqa: F401
     except (ImportError, OSError):

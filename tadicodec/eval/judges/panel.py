@@ -20,7 +20,8 @@ KEPT = 4  # embeddings held: of an utterance's recording and prompt
 
 @dataclass(frozen=True)
 class Scores:
-    """A wave's transcript; its likeness (cosine) to the prompt and to the recording; its predicted opinion score."""
+    """What the judges say of a wave: its transcript, its likeness (cosine) to the prompt and to the recording, and its
+    predicted opinion score. None where nobody was asked, or nothing is there to compare with."""
 
     hypothesis: str
     sim_prompt: float | None = None
@@ -30,8 +31,8 @@ class Scores:
 
 @dataclass
 class Judges:
-    """ASR, speaker embedder and opinion predictor, as `load_transcriber`, `load_embedder` and `load_mos` give them;
-    each takes a wave [N] at 16 kHz and has a `name`."""
+    """A speech recogniser, a speaker embedder and an opinion predictor, as `load_transcriber`, `load_embedder` and
+    `load_mos` give them. Each takes a wave [N] at 16 kHz and has a `name`."""
 
     asr: Any
     sv: Any = None
@@ -41,10 +42,11 @@ class Judges:
         self.known: dict[Path, np.ndarray] = {}
 
     def names(self) -> dict[str, str | None]:
+        """The names of the judges by kind (asr, sv, mos); None where there is none."""
         return {kind: getattr(getattr(self, kind), "name", None) for kind in ("asr", "sv", "mos")}
 
     def check(self) -> None:
-        """Try everything once, so that what is missing stops the run instead of failing every utterance.
+        """Try every judge once, so that what is missing stops the run instead of failing every utterance.
 
         Raises:
             InputError: a package or a file is missing.
@@ -57,7 +59,7 @@ class Judges:
                 judge(noise)
 
     def score(self, wave16k: np.ndarray, case: Case, recordings: Recordings, is_recording: bool) -> Scores:
-        """A recording is not compared with itself."""
+        """Judge a wave [N] at 16 kHz that was made for a case. A recording is not compared with itself."""
         prompt = original = None
         if self.sv is not None:
             mine = asked("speaker model", self.sv, wave16k)
@@ -71,7 +73,8 @@ class Judges:
         )
 
     def likeness(self, mine: np.ndarray, other: Path | None, recordings: Recordings) -> float | None:
-        """Cosine of two unit vectors; None where the other wave cannot be read (its own row says why)."""
+        """Cosine between a unit vector and that of another recording; None where that cannot be read (its own row says
+        why)."""
         if other is None:
             return None
         if other not in self.known:
@@ -86,7 +89,7 @@ class Judges:
 
 
 def asked(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> Any:
-    """The judge's answer. Raises InputError that names the judge, whatever went wrong but memory."""
+    """A judge's answer. Raises InputError, which names the judge, for whatever goes wrong but a lack of memory."""
     try:
         return judge(wave16k)
     except Exception as error:
@@ -96,14 +99,14 @@ def asked(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> 
 
 
 def finite(who: str, score: float) -> float:
-    """A score with four digits. Raises InputError for none."""
+    """A score with four digits. Raises InputError, which names the judge, where it is not finite."""
     if not np.isfinite(score):
         raise InputError(f"{who}: {score}")
     return round(float(score), 4)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """With more memory the result would be another one."""
+    """Whether an error is a lack of memory: with more of it the result would be another one, so it counts as none."""
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError)

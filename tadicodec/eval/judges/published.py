@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError, reason
-from tadicodec.pretrained import load_network
+from tadicodec.guards.pretrained import load_network
 
 Names = Iterable[tuple[str, str]]  # regular expressions and what to write instead, all applied, in order
 
@@ -75,7 +75,7 @@ class Inert:
 
 def load_inert(path: Path) -> Any:
     """torch.load that builds tensors and plain containers only; every other class in the file becomes `Inert`."""
-    stand_ins = []
+    stand_ins: list[Any] = []
     if zipfile.is_zipfile(path):
         for full_name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
             module, _, name = full_name.rpartition(".")

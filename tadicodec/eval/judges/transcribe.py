@@ -10,7 +10,7 @@ import numpy as np
 from tadicodec.errors import InputError
 from tadicodec.eval.judges.published import local, pretrained
 from tadicodec.eval.utterances.audible import SAMPLE_RATE, check_audible
-from tadicodec.pretrained import load_pretrained
+from tadicodec.guards.pretrained import load_pretrained
 
 WINDOW = 30 * SAMPLE_RATE  # samples that Whisper hears at once
 CTRANSLATE2_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")  # beside model.bin

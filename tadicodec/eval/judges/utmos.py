@@ -105,6 +105,7 @@ def own_names(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def own_name(name: str) -> str:
+    """The name that a published tensor has in this network."""
     own = renamed(name, (SSL,))
     if own.startswith("ssl."):
         return "ssl." + renamed(own.removeprefix("ssl."), FAIRSEQ_NAMES)

@@ -96,6 +96,7 @@ def own_names(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def own_name(name: str) -> str:
+    """The name that a published tensor has in this network."""
     if name.startswith(WAVLM):
         return "wavlm." + renamed(name.removeprefix(WAVLM), FAIRSEQ_NAMES)
     return name if name == "feature_weight" else "head." + renamed(name, HEAD_NAMES)

@@ -34,6 +34,7 @@ class Edits:
 
     @property
     def total(self) -> int:
+        """All edits together."""
         return self.insertions + self.deletions + self.substitutions
 
     @property
@@ -89,6 +90,7 @@ def corpus_wer(edits: Iterable[Edits]) -> float:
 
 
 def spoken(text: str) -> str:
+    """A text without its punctuation, as Seed-TTS-eval deletes it."""
     return text.translate(DELETED).replace("  ", " ")
 
 

@@ -24,6 +24,8 @@ class Bar:
 
 @dataclass(frozen=True)
 class Dot:
+    """One point of a scatter plot, with a label and a class of the page's style sheet."""
+
     x: float
     y: float
     kind: str
@@ -45,6 +47,7 @@ def bars(title: str, items: Sequence[Bar], scale: float = 1.0, digits: int = 2, 
 
 
 def bar(item: Bar, y: int, place: Axis, scale: float, digits: int) -> str:
+    """One bar with its interval and its value, as SVG."""
     value, low, high = (scale * bound for bound in (item.found.value, item.found.low, item.found.high))
     middle, begin = y + BAR / 2, place(place.low)
     shown = f"{value:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
@@ -84,6 +87,7 @@ class Axis:
     stop: float
 
     def __call__(self, value: float) -> float:
+        """The pixel at which a value lies."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.stop - self.start), 1)
 
@@ -98,6 +102,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def svg(title: str, height: int, parts: Sequence[str]) -> str:
+    """A figure of this height around SVG parts, with its title."""
     return (
         f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg></figure>'

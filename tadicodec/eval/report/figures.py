@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -28,8 +29,11 @@ class Errors:
 
 @dataclass(frozen=True)
 class RowSummary:
-    """Figures of one row over a group. Failures count in the word errors; likeness and opinion scores are means over
-    the utterances that have a wave to score (`count` of each), rates are of those too, in bit/s."""
+    """The figures of one row over a group of utterances.
+
+    Failures count in the word errors. Likeness and opinion scores are means over the utterances that have a wave to
+    score (`count` of each). Rates, in bit/s, are of those too.
+    """
 
     row: str
     kind: str
@@ -49,7 +53,8 @@ class RowSummary:
 
 
 def summarise(results: Sequence[Result], kinds: dict[str, str]) -> list[RowSummary]:
-    """Rows (in the order of `kinds`, name: kind) over all utterances, then by group where there are several."""
+    """Figures of every row (in the order of `kinds`, which gives the kind of each name) over all utterances, then by
+    group where there are several."""
     groups = sorted({result.group for result in results})
     summaries = []
     for group in [ALL, *(groups if len(groups) > 1 else [])]:
@@ -61,6 +66,7 @@ def summarise(results: Sequence[Result], kinds: dict[str, str]) -> list[RowSumma
 
 
 def summarise_row(results: Sequence[Result], kind: str, group: str) -> RowSummary:
+    """Figures of the results of one row, over one group ("" for all utterances)."""
     grid = by_seed(results)
     good = [result for result in results if result.failure is None]
     codes = [code for result in grid[0] for code in result.codes]
@@ -92,11 +98,12 @@ def by_seed(results: Iterable[Result]) -> list[list[Result]]:
 
 
 def mean(grid: list[list[Result]], of: Callable[[Result], float | None]) -> Estimate | None:
+    """The mean over utterances of what `of` gives for a result, with its interval."""
     return estimate([[of(result) for result in row] for row in grid])
 
 
 def errors(grid: list[list[Result]], of: Callable[[Result], Edits], macro: bool) -> Errors:
-    """Over utterances (macro: every utterance weighs the same) or over words."""
+    """Word error rates over a grid of results: of utterances, each weighing the same (macro), or of words."""
 
     def rate(count: Callable[[Edits], int]) -> Estimate:
         edits = [[of(result) for result in row] for row in grid]
@@ -108,20 +115,20 @@ def errors(grid: list[list[Result]], of: Callable[[Result], Edits], macro: bool)
         assert found is not None  # a row has at least one result
         return found
 
-    parts = {name: rate(lambda edits, name=name: getattr(edits, name)).value for name in SPLIT}
+    parts = {name: rate(attrgetter(name)).value for name in SPLIT}
     return Errors(rate(lambda edits: edits.total), **parts)
 
 
 def rates(results: Sequence[Result]) -> dict[str, float] | None:
-    """bit/s over all utterances, None where bits are not known."""
-    counted = [result for result in results if result.bits is not None]
+    """bit/s over all utterances, by part; None where bits are not known."""
+    counted = [(result.bits, result.seconds or 0.0) for result in results if result.bits is not None]
     if not counted:
         return None
-    return total([r.bits for r in counted]).per_second(sum(r.seconds or 0.0 for r in counted))
+    return total([bits for bits, _ in counted]).per_second(sum(seconds for _, seconds in counted))
 
 
 def real_time(results: Sequence[Result], of: Callable[[Result], float | None]) -> float | None:
-    """The median, which a slow first call cannot move."""
+    """The median of seconds of computing for a second of audio; a slow first call cannot move it."""
     factors = [taken / r.seconds for r in results if (taken := of(r)) is not None and r.seconds]
     return median(factors) if factors else None
 
@@ -138,6 +145,7 @@ class Report:
     results: list[Result]
 
     def document(self) -> dict[str, Any]:
+        """The report as plain values, for report.json."""
         return {
             "header": self.header,
             "rows": [asdict(row) for row in self.rows],

@@ -49,7 +49,7 @@ def estimate(
 
 
 def medians(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    """[D, S] sums -> [D] medians over seeds of their ratios; NaN where no seed has anything."""
+    """Sums of parts and wholes [D, S] -> [D] medians, over S seeds, of their ratios; NaN where no seed has anything."""
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a draw of nothing but failures
         return np.nanmedian(np.where(wholes > 0, parts / wholes, np.nan), axis=1)

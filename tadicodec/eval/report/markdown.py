@@ -41,15 +41,22 @@ def quality(report: Report) -> list[Column]:
     scores = {"sim_prompt": "SIM to prompt", "sim_original": "SIM to original", "mos": "MOS"}
     for name, title in scores.items():
         if any(getattr(row, name) for row in report.rows):
-            columns.append((title, lambda row, name=name: plain(getattr(row, name))))
+            columns.append((title, interval(name)))
     return columns
 
 
+def interval(name: str) -> Callable[[RowSummary], str]:
+    """A function that gives a row's figure of this name and its interval, as text."""
+    return lambda row: plain(getattr(row, name))
+
+
 def bits(name: str) -> Callable[[RowSummary], str]:
+    """A function that gives a row's bit/s of this part, as text."""
     return lambda row: "" if row.bits_per_second is None else f"{row.bits_per_second[name]:.1f}"
 
 
 def factor(name: str) -> Callable[[RowSummary], str]:
+    """A function that gives a row's real-time factor of this name, as text."""
     return lambda row: "" if getattr(row, name) is None else f"{getattr(row, name):.3f}"
 
 
@@ -68,20 +75,24 @@ COSTS: list[Column] = [
 
 
 def table(columns: Sequence[Column], rows: Sequence[RowSummary]) -> str:
+    """A Markdown table: one line for each row, cells as the columns make them."""
     lines = [[title for title, _ in columns], ["---"] * len(columns)]
     lines += [[escape(cell(row)) for _, cell in columns] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def percent(found: Estimate) -> str:
+    """A figure and its interval in percent, as text."""
     return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def plain(found: Estimate | None) -> str:
+    """A figure and its interval as text; nothing for None."""
     return "" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def split(errors: Errors) -> str:
+    """Insertions, deletions and substitutions in percent, as text."""
     return " / ".join(f"{100 * part:.1f}" for part in (errors.insertions, errors.deletions, errors.substitutions))
 
 
@@ -114,12 +125,14 @@ def cost_notes(rows: Sequence[RowSummary]) -> str:
 
 
 def failures(results: Sequence[Result]) -> str:
+    """The failed utterances and their reasons, as a list."""
     if not results:
         return "None."
     return "\n".join(f"- {escape(r.row)}, {escape(r.id)}, seed {r.seed}: {escape(r.failure or '')}" for r in results)
 
 
 def worst(results: Sequence[Result]) -> str:
+    """The worst utterances: what was to be said and what was heard, as a table."""
     lines = ["| id | WER % | reference | heard |", "| --- | --- | --- | --- |"]
     for result in results:
         heard = result.hypothesis if result.failure is None else f"({result.failure})"

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from tadicodec.errors import InputError
 from tadicodec.eval.report.charts import Bar, Dot, bars, scatter
@@ -68,6 +69,7 @@ def page(report: Report, evaluation: Evaluation) -> str:
 
 
 def table(columns: Sequence[Column], rows: Sequence[RowSummary]) -> str:
+    """An HTML table: one line for each row, cells as the columns make them."""
     head = [escape(title) for title, _ in columns]
     body = [(row.kind, [escape(cell(row)) for _, cell in columns]) for row in rows]
     lines = [f'<tr class="{kind}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for kind, cells in body]
@@ -82,7 +84,7 @@ def wide(head: Sequence[str], lines: Sequence[str]) -> str:
 def charts(rows: Sequence[RowSummary]) -> list[str]:
     """One chart a measure, one bar a row."""
 
-    def chart(title: str, of: Callable[[RowSummary], Estimate | None], **style: float) -> str:
+    def chart(title: str, of: Callable[[RowSummary], Estimate | None], **style: Any) -> str:
         items = [Bar(row.row, row.kind, found) for row in rows if (found := of(row)) is not None]
         return bars(title, items, **style) if items else ""
 
@@ -125,16 +127,19 @@ def players(report: Report, evaluation: Evaluation) -> str:
 
 
 def player(sound: bytes | None) -> str:
+    """An audio player that carries its MP3 in itself; "none" without one."""
     if sound is None:
         return "none"
     return f'<audio controls preload="none" src="data:audio/mpeg;base64,{b64encode(sound).decode()}"></audio>'
 
 
 def read_bytes(path: Path) -> bytes | None:
+    """The content of a file, or None where there is none."""
     return path.read_bytes() if path.is_file() else None
 
 
 def recording_bytes(case: Case, recordings: Recordings) -> bytes | None:
+    """A case's recording as MP3, or None where it cannot be read."""
     try:
         return player_bytes(*recordings.read(case.audio))
     except InputError:
@@ -142,6 +147,7 @@ def recording_bytes(case: Case, recordings: Recordings) -> bytes | None:
 
 
 def failures(results: Sequence[Result]) -> str:
+    """The failed utterances and their reasons, as an HTML list."""
     if not results:
         return "<p>None.</p>"
     lines = [f"{r.row}, {r.id}, seed {r.seed}: {r.failure}" for r in results]

@@ -27,6 +27,7 @@ DEBIAN = ("codec2", "opus-tools")  # their programs do not all know their versio
 
 
 def make_report(evaluation: Evaluation, results: Sequence[Result], header: dict[str, Any]) -> Report:
+    """Put the results of an evaluation together. header: what was evaluated, and with what."""
     return Report(
         header=header,
         rows=summarise(results, {row.name: row.kind for row in evaluation.rows}),
@@ -50,7 +51,7 @@ def write_report(evaluation: Evaluation, report: Report) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of those that figures can depend on."""
+    """The versions of this package and of those that figures can depend on, by name."""
     found = {"tadicodec": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -66,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> str:
-    """Processor, threads, and the GPU if it is used."""
+    """The processor, the number of threads, and the GPU if it is used."""
     import torch
 
     name = platform.processor() or platform.machine()

@@ -37,6 +37,7 @@ class Codec2Row:
         self.recordings, self.mode, self.name = recordings, mode, f"Codec2 {mode}"
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         wave = resample(*self.recordings.read(case.audio), CODEC2_RATE)
         padded = np.pad(wave, (0, -len(wave) % CODEC2_FRAME))
         with tempfile.TemporaryDirectory(prefix="tadicodec-") as folder:
@@ -59,6 +60,7 @@ class OpusRow:
         self.recordings = recordings
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         wave, rate = self.recordings.read(case.audio)
         with tempfile.TemporaryDirectory(prefix="tadicodec-") as folder:
             start, coded, back = (Path(folder) / name for name in ("in.wav", "coded.opus", "out.wav"))
@@ -106,7 +108,8 @@ BASELINES: dict[str, tuple[str, Callable[[Recordings], Row]]] = {  # --baselines
 
 
 def load_baselines(names: Sequence[str] | None, recordings: Recordings, device: str) -> list[Row]:
-    """The rows of --baselines; None: those whose tools are on PATH, and EnCodec where its weights were fetched before.
+    """The rows that --baselines names. None: those whose tools are on the PATH, and EnCodec where its weights were
+    fetched before.
 
     Raises:
         InputError: a name that is none, or tools or weights that are not there.
@@ -131,7 +134,7 @@ def load_baselines(names: Sequence[str] | None, recordings: Recordings, device: 
 
 
 def fetched(model: str) -> bool:
-    """Whether a hub model is in the local cache; asks no network."""
+    """Whether a model of the hub is in the local cache; asks no network."""
     from huggingface_hub import try_to_load_from_cache
 
     return all(isinstance(try_to_load_from_cache(model, file), str) for file in ("config.json", "model.safetensors"))

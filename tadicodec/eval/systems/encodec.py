@@ -13,8 +13,8 @@ from tadicodec.eval.systems.system import Rendering
 from tadicodec.eval.utterances.bits import Bits
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.recordings import Recordings
+from tadicodec.guards.pretrained import load_network
 from tadicodec.pipeline.waves import to_samples
-from tadicodec.pretrained import load_network
 
 if TYPE_CHECKING:
     from transformers import EncodecModel
@@ -24,6 +24,8 @@ BANDWIDTH = 1.5  # kbit/s: two of its codebooks
 
 
 class EncodecRow:
+    """The recording through EnCodec at 1.5 kbit/s."""
+
     name, kind, seeded, prompted = f"EnCodec {BANDWIDTH} kbit/s", "baseline", False, False
 
     def __init__(self, recordings: Recordings, weights: str, device: str) -> None:
@@ -32,6 +34,7 @@ class EncodecRow:
 
     @torch.inference_mode()
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         rate = self.network.config.sampling_rate
         wave = to_samples(*self.recordings.read(case.audio), rate)
         given = torch.from_numpy(wave)[None, None].to(self.device)  # [1, 1, N]
@@ -46,7 +49,7 @@ class EncodecRow:
 
 
 def load_encodec(weights: str) -> EncodecModel:
-    """A model of a hub id or folder. Raises InputError."""
+    """An EnCodec model by hub id or folder. Raises InputError where there is none."""
     try:
         network = load_network("EncodecModel", weights)[0].eval()
     except InputError as error:

@@ -13,7 +13,7 @@ from tadicodec.eval.utterances.cases import Case
 
 
 class Generated:
-    """--system folder."""
+    """The system of `--system folder`: waves that someone else made."""
 
     def __init__(self, setup: Setup) -> None:
         if setup.generated is None:
@@ -28,14 +28,16 @@ class Generated:
         self.fingerprint = fingerprint(self.files)
 
     def rows(self) -> list[Row]:
+        """One row, whose waves are the files."""
         return [GeneratedRow(self.folder, self.files)]
 
     def settings(self) -> dict[str, Any]:
+        """The folder's name and a hash of its files."""
         return {"generated": self.folder.name, "generated_files": self.fingerprint}
 
 
 def fingerprint(files: dict[str, Path | None]) -> str:
-    """Of names, sizes and times: a wave made again is another wave."""
+    """A hash of the files' names, sizes and times: a wave that was made again is another wave."""
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         status = path.stat() if path else None
@@ -44,12 +46,15 @@ def fingerprint(files: dict[str, Path | None]) -> str:
 
 
 class GeneratedRow:
+    """Waves of a folder, by the ids of utterances."""
+
     name, kind, seeded, prompted = "generated", "system", False, False
 
     def __init__(self, folder: Path, files: dict[str, Path | None]) -> None:
         self.folder, self.files = folder, files
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         path = self.files[case.id]
         if path is None:
             raise InputError(f"{case.id}.wav is missing in {self.folder.name}")
@@ -57,5 +62,5 @@ class GeneratedRow:
 
 
 def find_wave(folder: Path, name: str) -> Path | None:
-    """The wave of an id, .wav before other formats."""
+    """The file of an id in a folder, .wav before other formats; None where there is none."""
     return next((path for end in READABLE if (path := folder / f"{name}{end}").is_file()), None)

@@ -36,7 +36,7 @@ WRONG = {"wrong10": 0.1, "wrong20": 0.2}
 
 
 class Reconstruct:
-    """--system reconstruct."""
+    """The system of `--system reconstruct`: the codec, under each condition of text and prompt."""
 
     def __init__(self, setup: Setup) -> None:
         if not setup.chosen.recorded:
@@ -56,9 +56,11 @@ class Reconstruct:
         self.words = vocabulary(setup.chosen.texts)
 
     def rows(self) -> list[Row]:
+        """The vocoder alone, and one row for each condition."""
         return [VocoderRow(self.encoder), *(ConditionRow(self, name) for name in self.conditions)]
 
     def settings(self) -> dict[str, Any]:
+        """The model, its weights, and how it decodes."""
         codec = self.codec
         return {
             "model": codec.name,
@@ -95,7 +97,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `Encoder` keeps: the codes of wave [N] and the seconds it took."""
+    """What `Encoder` keeps of an utterance: wave [N], its codes, and the seconds that encoding took."""
 
     id: str
     speech: Speech
@@ -112,6 +114,7 @@ class VocoderRow:
         self.encoder = encoder
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         codec, wave = self.encoder.codec, self.encoder.wave(case)
         mel = codec.mel(torch.from_numpy(wave)[None])
         started = time.perf_counter()
@@ -120,7 +123,7 @@ class VocoderRow:
 
 
 class ConditionRow:
-    """Encode and decode, the decoder given a text and perhaps a prompt."""
+    """The recording encoded and decoded, the decoder given a text and perhaps a prompt."""
 
     kind, seeded = "system", True
 
@@ -129,6 +132,7 @@ class ConditionRow:
         self.name, self.prompted = CONDITIONS[condition], condition == "prompt"
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         codec, encoded = self.system.codec, self.system.encoder.encode(case)
         text = self.text(case, encoded.wave)
         prompt = self.system.encoder.prompt(case) if self.prompted else None
@@ -166,6 +170,7 @@ class ConditionRow:
 
 
 def as_wave(batch: Tensor, samples: int) -> np.ndarray:
-    """[1, N'] -> [samples], cut or padded with zeros, no louder than full scale, as a file would hold it."""
+    """A decoded batch [1, N'] -> wave [samples], cut or padded with zeros, and no louder than full scale, as a file
+    would hold it."""
     wave = batch.detach().cpu().float().numpy().reshape(-1)[:samples]
     return np.clip(np.pad(wave, (0, samples - len(wave))), -1, 1)

@@ -25,8 +25,10 @@ RECONSTRUCTION = "prompt"  # the condition that generation is compared with
 
 
 class Speak:
-    """--system speak. Its conditions are engines ("ar", "masked") and folders or ids of other speech language models;
-    by default every bundled engine."""
+    """The system of `--system speak`: speech language models.
+
+    Its conditions are engines ("ar", "masked") and folders or ids of other models; by default every bundled engine.
+    """
 
     def __init__(self, setup: Setup) -> None:
         if not setup.chosen.prompted:
@@ -41,10 +43,12 @@ class Speak:
             self.reconstruct = Reconstruct(replace(setup, conditions=(RECONSTRUCTION,), load_codec=lambda: codec))
 
     def rows(self) -> list[Row]:
+        """One row for each speech language model and, with the bundled codec's reconstruction, one to compare with."""
         rows: list[Row] = [SpeakRow(name, speaker, self.setup) for name, speaker in self.speakers.items()]
         return rows if self.reconstruct is None else [*rows, ConditionRow(self.reconstruct, RECONSTRUCTION)]
 
     def settings(self) -> dict[str, Any]:
+        """The codec, each model, and how they sample and decode."""
         codec = next(iter(self.speakers.values())).codec
         engines = {name: engine_settings(speaker) for name, speaker in self.speakers.items()}
         made = {"model": codec.name, "weights": "-".join(content_hash(m, ("",)) for m in (codec.model, codec.vocoder))}
@@ -52,7 +56,7 @@ class Speak:
 
 
 def bundled() -> tuple[str, ...]:
-    """Engines whose models come with the package."""
+    """The engines whose models come with the package."""
     from tadicodec.tts.folder import find_tts_model
     from tadicodec.tts.model_config import ENGINES
 
@@ -67,6 +71,7 @@ def bundled() -> tuple[str, ...]:
 
 
 def load_speaker(name: str, codec: Any) -> Speaker:
+    """The speech language model of this engine, folder or id, on a codec that is loaded. Raises InputError."""
     from tadicodec.tts.model_config import ENGINES
     from tadicodec.tts.synthesize import Speaker
 
@@ -76,14 +81,14 @@ def load_speaker(name: str, codec: Any) -> Speaker:
 
 
 def engine_settings(speaker: Speaker) -> str:
-    """What the engine's codes depend on."""
+    """A text that says what the engine's codes depend on."""
     engine = speaker.engine
     module = getattr(engine, "network", None) or engine.lm  # type: ignore[attr-defined]
     return f"{content_hash(module, ('',))} {engine.config.sampling} {engine.config.decoding}"
 
 
 class SpeakRow:
-    """One engine. Its times: the language model's as encoding, the codec's as decoding."""
+    """One speech language model. Its times: the language model's count as encoding, the codec's as decoding."""
 
     kind, seeded, prompted = "system", True, True
 
@@ -91,6 +96,7 @@ class SpeakRow:
         self.name, self.speaker, self.setup = f"spoken, {name}", speaker, setup
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         from tadicodec.tts.synthesize import Options
 
         speaker, codec = self.speaker, self.speaker.codec

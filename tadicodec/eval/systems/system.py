@@ -25,8 +25,11 @@ SYSTEMS = {  # by name, so that listing them imports nothing
 
 @dataclass(frozen=True)
 class Setup:
-    """What a system may use. `conditions` names those asked for (None: all there are); steps and guidance None are
-    the model's own; `generated` is a folder of waves."""
+    """What a system may use.
+
+    `conditions` names those asked for (None: all there are). steps and guidance None are the model's own. `generated`
+    is a folder of waves.
+    """
 
     chosen: EvaluationSet
     recordings: Recordings
@@ -39,7 +42,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a row makes of one utterance: wave [N] at `sample_rate`; times in seconds, batch 1."""
+    """What a row makes of one utterance: wave [N] at `sample_rate`. Times are in seconds, one utterance at a time."""
 
     wave: np.ndarray
     sample_rate: int
@@ -67,10 +70,10 @@ class Row(Protocol):
 
 
 class System(Protocol):
-    """Made from a `Setup`; checks that all it needs is there.
+    """Where the waves of an evaluation come from. It is made from a `Setup` and checks that all it needs is there.
 
     Raises:
-        InputError: it is not.
+        InputError: something is missing.
     """
 
     def __init__(self, setup: Setup) -> None: ...
@@ -83,13 +86,13 @@ class System(Protocol):
 
 
 def load_system(name: str, setup: Setup) -> System:
-    """A system of `SYSTEMS`. Raises InputError."""
+    """The system of this name in `SYSTEMS`. Raises InputError where something that it needs is missing."""
     module, kind = SYSTEMS[name]
     return getattr(import_module(module), kind)(setup)
 
 
 class RecordingRow:
-    """The recordings as they are: what no system needs to beat."""
+    """The recordings as they are, beside which all else is judged."""
 
     name, kind, seeded, prompted = "recordings", "reference", False, False
 
@@ -97,4 +100,5 @@ class RecordingRow:
         self.recordings = recordings
 
     def render(self, case: Case, seed: int) -> Rendering:
+        """The wave of one utterance, as `Row.render` says."""
         return Rendering(*self.recordings.read(case.audio))

@@ -10,8 +10,11 @@ TEXT_COMPRESSOR = "raw DEFLATE (zlib level 9), each utterance alone, or left as 
 
 @dataclass(frozen=True)
 class Bits:
-    """Bits of one utterance. text_raw is UTF-8, text_compressed the same as `TEXT_COMPRESSOR` packs it; prompt is
-    what a token file embeds for a receiver that does not have the speaker yet."""
+    """The bits of one utterance.
+
+    text_raw is the text as UTF-8, text_compressed the same as `TEXT_COMPRESSOR` packs it. prompt is what a token file
+    embeds for a receiver that does not have the speaker yet.
+    """
 
     codes: int
     text_raw: int = 0
@@ -19,7 +22,7 @@ class Bits:
     prompt: int = 0
 
     def per_second(self, seconds: float) -> dict[str, float]:
-        """bit/s of the parts, and together: codes with compressed text, and with the prompt too."""
+        """bit/s of each part, and together: `codes_and_text` with the compressed text, `total` with the prompt too."""
         parts = asdict(self)
         parts["codes_and_text"] = self.codes + self.text_compressed
         parts["total"] = parts["codes_and_text"] + self.prompt
@@ -33,7 +36,7 @@ def count_bits(code_bits: int, text: str, prompt_bytes: int = 0) -> Bits:
 
 
 def deflate(data: bytes) -> bytes:
-    """Without zlib's header and checksum; no text takes no bytes."""
+    """Data packed by DEFLATE, without zlib's header and checksum; no text takes no bytes."""
     if not data:
         return b""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)

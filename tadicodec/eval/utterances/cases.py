@@ -17,8 +17,11 @@ READ = "a manifest (JSONL), a Seed-TTS meta file (id|prompt text|prompt wav|text
 
 @dataclass(frozen=True)
 class Case:
-    """One utterance. `audio` is its recording (None: there is none), `prompt_audio` another one of its speaker;
-    figures are also given by `group`, a manifest's split and source; `seconds` is the length a manifest states."""
+    """One utterance to evaluate.
+
+    `audio` is its recording (None: there is none), `prompt_audio` another one of its speaker. Figures are also given by
+    `group`, a manifest's split and source. `seconds` is the length that a manifest states.
+    """
 
     id: str
     text: str
@@ -32,7 +35,7 @@ class Case:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The chosen cases; `texts` are those of the whole input and `fingerprint` its content, whatever is chosen."""
+    """The chosen cases. `texts` are those of the whole input, and `fingerprint` is a hash of it, whatever is chosen."""
 
     name: str
     fingerprint: str
@@ -41,20 +44,23 @@ class EvaluationSet:
 
     @property
     def recorded(self) -> bool:
+        """Whether any case has a recording."""
         return any(case.audio is not None for case in self.cases)
 
     @property
     def prompted(self) -> bool:
+        """Whether any case has a prompt."""
         return any(case.prompt_audio is not None for case in self.cases)
 
 
 def read_cases(path: Path | str, splits: Sequence[str] = (), limit: int | None = None) -> EvaluationSet:
-    """Read the input; `splits` (a manifest's) and `limit` (utterances of each group) choose among its utterances.
+    """Read a manifest, a Seed-TTS meta file or a folder.
 
-    The choice depends on the ids alone, so that it is the same for every model and a larger limit only adds.
+    `splits` (of a manifest) and `limit` (utterances of each group) choose among the utterances. The choice depends on
+    the ids alone, so that it is the same for every model and a larger limit only adds.
 
     Raises:
-        InputError: not an input, an id twice, an utterance without words to compare with, nothing chosen.
+        InputError: not an input, an id twice, an utterance without words to compare with, or nothing chosen.
     """
     path = Path(path)
     if not path.exists():
@@ -73,6 +79,7 @@ def read_cases(path: Path | str, splits: Sequence[str] = (), limit: int | None =
 
 
 def manifest_cases(lines: Sequence[Utterance]) -> list[Case]:
+    """The utterances of a manifest, each with a prompt of its speaker where there is one."""
     prompts = prompts_for(lines)
     cases = []
     for line in lines:
@@ -121,11 +128,12 @@ def folder_cases(folder: Path) -> Iterator[Case]:
 
 
 def first_line(path: Path) -> str:
+    """The first line that is not empty; "" where there is none."""
     return next((line.strip() for line in read_lines(path) if line.strip()), "")
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a text file. Raises InputError."""
+    """The lines of a UTF-8 text file. Raises InputError for any other file."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from file
@@ -136,7 +144,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def check(path: Path, cases: Sequence[Case]) -> None:
-    """Raises InputError for ids that are missing or appear twice, and for utterances without words."""
+    """Raise InputError for ids that are missing or appear twice, and for utterances without words."""
     if not cases:
         raise InputError(f"{path} holds no utterance; give {READ}")
     seen: set[str] = set()
@@ -149,7 +157,7 @@ def check(path: Path, cases: Sequence[Case]) -> None:
 
 
 def fingerprint(cases: Iterable[Case], path: Path) -> str:
-    """Hash of ids, texts and names of files, as far as `path` does not matter: the folder may be moved."""
+    """A hash of ids, texts and names of files, without the place of `path`, which may be moved."""
     digest = hashlib.sha256()
     root = path if path.is_dir() else path.parent
     for case in cases:

@@ -15,8 +15,15 @@ PROMPT_SECONDS = (2.0, 5.0)
 
 
 class Grouped(Protocol):
-    id: str
-    group: str
+    """Something with an id that belongs to a group."""
+
+    @property
+    def id(self) -> str:
+        """A name that no other one has."""
+
+    @property
+    def group(self) -> str:
+        """The name of the group."""
 
 
 Item = TypeVar("Item", bound=Grouped)
@@ -41,8 +48,11 @@ def choose(items: Sequence[Item], limit: int | None) -> list[Item]:
 
 
 def prompts_for(lines: Sequence[Utterance]) -> dict[str, Utterance]:
-    """For each id another whole utterance of its speaker, of another text, 2 to 5 s long or as near as there is, of
-    the same split where there is one. Whole, because a trimmed one would be shorter than its text says."""
+    """For each id, another whole utterance of the same speaker with other words.
+
+    It is 2 to 5 s long or as near to that as there is, and of the same split where there is one. It is whole, because a
+    trimmed one would be shorter than its text says.
+    """
     by_speaker: dict[str, list[Utterance]] = defaultdict(list)
     for line in lines:
         if line.speaker:
@@ -58,7 +68,7 @@ def prompts_for(lines: Sequence[Utterance]) -> dict[str, Utterance]:
 
 
 def preference(line: Utterance, other: Utterance) -> tuple[float, bool, int]:
-    """How little `other` suits as a prompt for `line`."""
+    """A key that sorts utterances by how well they suit as a prompt for `line`, the best first."""
     low, high = PROMPT_SECONDS
     distance = max(low - other.seconds, other.seconds - high, 0.0)
     return distance, other.split != line.split, number("prompt", line.id, other.id)
@@ -70,8 +80,11 @@ def vocabulary(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def wrong_words(text: str, share: float, words: Sequence[str], key: str) -> str:
-    """`text` with about this share of its words replaced by others of `words`; a larger share replaces the same
-    ones and more. A share that is no whole number of words is rounded up as often as its fraction says."""
+    """`text` with about this share of its words replaced by others of `words`.
+
+    A larger share replaces the same ones and more. A share that is no whole number of words is rounded up as often as
+    its fraction says.
+    """
     pieces = WORD.findall(text)
     draw = random.Random(number("wrong", key))
     order = sorted(range(len(pieces)), key=lambda _: draw.random())
@@ -83,7 +96,7 @@ def wrong_words(text: str, share: float, words: Sequence[str], key: str) -> str:
 
 
 def replaced(piece: str, other: str) -> str:
-    """Another word in a piece's place, with the space behind it; never the word itself."""
+    """Another word in the place of a piece (a word with the space behind it); never the word itself."""
     bare = piece.rstrip()
     word = other if spoken(other) != spoken(bare) else other[::-1] + "er"
     return word + piece[len(bare) :]

@@ -21,7 +21,8 @@ class Recordings:
         self.cache: dict[Path, tuple[np.ndarray, int]] = {}
 
     def read(self, path: Path | None) -> tuple[np.ndarray, int]:
-        """Raises InputError: no such file, not audio, too short or silent."""
+        """A file's wave [N] float32 and its rate in Hz. Raises InputError: no such file, not audio, too short or
+        silent."""
         if path is None:
             raise InputError("no recording is named for it")
         if path not in self.cache:

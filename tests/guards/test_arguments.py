@@ -16,7 +16,7 @@ from tadicodec.errors import InputError
 from tadicodec.pipeline.streaming import Utterance, open_stream
 from tests.conftest import tiny_codec, voice
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ODD: list[Any] = [
     *(None, True, 0, -3, 7, 2.5, float("nan"), 1j, "24000", "", b"bytes", object(), int, [], [1.5, 2.5], ["a", 3]),
     *({}, {"a": 1}, (), set(), np.float32(3), np.zeros((2, 3, 4)), np.array(["x"]), np.array([None]), np.zeros(0)),

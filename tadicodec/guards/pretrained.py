@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.errors import InputError, reason
-from tadicodec.extras import need
+from tadicodec.guards.extras import need
 
 CODE_KEYS = ("auto_map", "custom_generate")  # of a configuration: which Python files make the classes
 OWN_CODE = "custom_generate/generate.py"  # runs instead of a model's `generate`

@@ -34,7 +34,7 @@ def number(name: str, value: Any, least: float, most: float, hint: str = "") -> 
     return float(value)
 
 
-def kind(name: str, value: Any, wanted: type[T] | tuple[type, ...], made_by: str) -> T:
+def kind(name: str, value: T, wanted: type | tuple[type, ...], made_by: str) -> T:
     """`value` itself, if it is an instance of `wanted`. Raises InputError that says what makes one."""
     if not isinstance(value, wanted):
         raise InputError(f"{name} is {made_by}, not {described(value)}")

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from tadicodec.errors import InputError
-from tadicodec.pretrained import load_network, load_pretrained
+from tadicodec.guards.pretrained import load_network, load_pretrained
 from tadicodec.tts.engines import load_engine
 from tests.tts.published_layout import write_published
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 OWN = {"Codec", "Speaker", "cls"}  # classes of this package
 LOADERS = {"from_pretrained", "from_config", "load_adapter", "pipeline", "get_class_from_dynamic_module"}
-DOORS = {"tadicodec/pretrained.py": {"from_pretrained"}, "tadicodec/tts/autoregressive.py": {"from_config"}}
+DOORS = {"tadicodec/guards/pretrained.py": {"from_pretrained"}, "tadicodec/tts/autoregressive.py": {"from_config"}}
 YES = b"y\n" * 50
 
 
@@ -125,5 +125,5 @@ def test_no_other_way_to_load(path: Path) -> None:
         ]
         assert not trusting, f"{name}, line {call.lineno}"
         if called in LOADERS and owner not in OWN:
-            assert called in DOORS.get(name, ()), f"{name}, line {call.lineno}: use tadicodec.pretrained"
+            assert called in DOORS.get(name, ()), f"{name}, line {call.lineno}: use tadicodec.guards.pretrained"
             assert any(word.arg == "trust_remote_code" for word in call.keywords), f"{name}, line {call.lineno}"
