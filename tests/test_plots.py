@@ -52,7 +52,12 @@ def test_bits_of_codes() -> None:
 def test_two_mels_have_one_scale() -> None:
     one = utterance(1.0, [])
     figure = plots.draw_utterance(replace(one, decoded=one.mel + 1))
-    assert [axes.get_ylabel() for axes in figure.axes] == ["sound", "mel, original", "mel, decoded", "bits of the codes"]
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "sound",
+        "mel, original",
+        "mel, decoded",
+        "bits of the codes",
+    ]
     assert {axes.images[0].get_clim() for axes in figure.axes[1:3]} == {(0.0, 1.0)}
 
 

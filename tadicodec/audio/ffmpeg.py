@@ -71,7 +71,7 @@ class PyAvSound:
     def __init__(self, stream: BinaryIO) -> None:
         import av
 
-        self.damaged = 0
+        self.lost = 0  # packets that could not be decoded
         try:
             self.file = av.open(stream, container_options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -83,7 +83,12 @@ class PyAvSound:
         self.sample_rate: int = self.track.codec_context.sample_rate
         self.channels: int = max(self.track.codec_context.channels, 1)
         self.format, self.subtype = self.file.format.name, self.track.codec_context.name
-        self.samples = self.announced()
+        self.samples: int | None = self.announced()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether packets were left out."""
+        return self.lost > 0
 
     def announced(self) -> int | None:
         """Samples that the file says it has; None where it says nothing, or guesses."""
@@ -109,7 +114,7 @@ class PyAvSound:
         try:
             yield from self.file.demux(self.track)
         except (av.error.FFmpegError, OSError):  # what follows cannot be told apart
-            self.damaged += 1
+            self.lost += 1
             yield None
 
     def frames(self, packet: Any) -> list[Any]:
@@ -118,7 +123,7 @@ class PyAvSound:
         try:
             return self.track.codec_context.decode(packet)
         except (av.error.FFmpegError, ValueError):
-            self.damaged += 1
+            self.lost += 1
             return []
 
     def close(self) -> None:
@@ -160,18 +165,21 @@ class ProgramSound:
     """The best sound track of a file, decoded by the program `ffmpeg` into an AU stream on its standard output."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.damaged, self.samples = 0, None
+        self.damaged = False
+        self.samples: int | None = None
         self.format, self.subtype = "ffmpeg", "decoded"
         self.stack = ExitStack()
         self.errors = self.stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             self.process = self.start(self.path_of(stream))
-            head = self.process.stdout.read(AU_HEADER.size)
+            assert self.process.stdout is not None
+            self.output = self.process.stdout
+            head = self.output.read(AU_HEADER.size)
             if len(head) < AU_HEADER.size:
                 self.process.wait()
                 raise FfmpegError(self.said() or "there is no sound in it")
             _, offset, _, _, self.sample_rate, self.channels = AU_HEADER.unpack(head)
-            self.process.stdout.read(offset - AU_HEADER.size)
+            self.output.read(offset - AU_HEADER.size)
         except BaseException:
             self.close()
             raise
@@ -184,27 +192,15 @@ class ProgramSound:
         return copy
 
     def start(self, path: Path) -> subprocess.Popen[bytes]:
-        command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe"]
-        command += [
-            "-format_whitelist",
-            CONTAINERS,
-            "-i",
-            f"file:{path}",
-            "-map",
-            "0:a:0",
-            "-c:a",
-            "pcm_f32be",
-            "-f",
-            "au",
-        ]
-        return subprocess.Popen(
-            [*command, "pipe:1"], stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL
-        )
+        safe = ("-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS)
+        wanted = ("-i", f"file:{path}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1")
+        command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *safe, *wanted)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks [n, channels] float32."""
         width = 4 * self.channels
-        while data := self.process.stdout.read(BLOCK * width):
+        while data := self.output.read(BLOCK * width):
             whole = len(data) // width * width
             yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, self.channels)
         self.process.wait()
@@ -220,6 +216,5 @@ class ProgramSound:
         process = getattr(self, "process", None)
         if process is not None:
             process.kill()
-            process.stdout.close()
-            process.wait()
+            process.communicate()
         self.stack.close()

@@ -44,9 +44,9 @@ def is_mp3(data: Bytes) -> bool:
 
 
 def counted(data: Bytes) -> Frames:
-    """Walks over all frames of an mp3 recording."""
+    """Walks over all frames of an mp3 recording (`is_mp3`)."""
     tags = behind_tags(data, 0)
-    start = first_frame(data, tags)
+    start = first_frame(data, tags) or 0
     size = frame_size(data[start : start + 4])
     announced, place = length_in(data[start : start + size]), start
     frames, damaged = (0 if announced is None else -1), False

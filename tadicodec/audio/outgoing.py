@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import soundfile
 
 from tadicodec.audio.blocks import WAV_HEADER, pcm
 from tadicodec.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 LIBRARY = {  # name -> libsndfile's format and subtype, media type
     "flac": ("FLAC", "PCM_16", "audio/flac"),
@@ -94,7 +97,7 @@ class Gone(io.RawIOBase):
         self.here.clear()
         return taken
 
-    def write(self, data: bytes | memoryview) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         part = bytes(data)
         if self.place >= self.gone:
             start = self.place - self.gone
@@ -119,5 +122,5 @@ class Gone(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         return 0

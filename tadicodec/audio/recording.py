@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -16,6 +16,9 @@ from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
 from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; a header outside is damaged or hostile
 BLOCK = 1 << 18  # samples: a header's length is not believed
@@ -31,14 +34,17 @@ Source = str | Path | BinaryIO
 
 
 class Sound(Protocol):
-    """What a library makes of a file. `samples` are announced (None: nothing is); `damaged`: parts were left out."""
+    """What a library makes of a file. `samples` are announced (None: nothing is)."""
 
     format: str
     subtype: str
     sample_rate: int
     channels: int
     samples: int | None
-    damaged: int | bool
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something had to be left out, as far as it was read."""
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks [n, channels] float32 to the end."""
@@ -187,7 +193,7 @@ class View(io.RawIOBase):
     def tell(self) -> int:
         return self.place
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
         count = max(min(len(target), self.size - self.place), 0)
         data = bytearray(self.marks.prefix[self.place : self.place + count])

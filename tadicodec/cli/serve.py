@@ -118,7 +118,10 @@ def load_engines(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
     dtype = getattr(torch, args.dtype)
     if args.tts_model is not None:
         return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=dtype)}
-    if not codec.bundled:
-        return {}
     names = [DEFAULT_ENGINE, *(name for name in ENGINES if name != DEFAULT_ENGINE)]
-    return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=dtype) for name in names}
+    try:
+        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=dtype) for name in names}
+    except InputError:
+        if args.model is None:
+            raise
+        return {}
