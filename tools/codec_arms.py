@@ -4,7 +4,7 @@ minutes, and scored by the words that come through.
     python tools/codec_arms.py features --minutes 20 --out arms.jsonl
 
 An arm is recipes/codec/default.yaml with some values replaced. Its score is the losses and the words of every
-validation split (`tadicodec/train/word_errors.py`). CPU minutes, so that other work does not change the result.
+validation split (`tadicodec/train/judged.py`). CPU minutes, so that other work does not change the result.
 """
 
 from __future__ import annotations
