@@ -32,6 +32,12 @@ Collate = Callable[[list[int], torch.Generator], Batch]
 
 @dataclass(frozen=True)
 class LoopConfig:
+    """How long a run trains, and how often it logs, validates and saves.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
     steps: int = 10000
     seed: int = 0
     ema: float = 0.999
@@ -50,8 +56,8 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Data:
-    """A split: clip lengths in frames, how to make a batch of some of them, and how often each is heard in an epoch, on
-    average (None: once)."""
+    """A split: the clips' lengths in frames, how to make a batch of some of them, and how often each is heard in an
+    epoch, on average (None: once)."""
 
     frames: list[int]
     collate: Collate
@@ -59,6 +65,8 @@ class Data:
 
 
 class Trainer:
+    """One run: a task, where it writes, and how it is trained."""
+
     def __init__(self, task: Task, out: Path, loop: LoopConfig, optim: OptimConfig, accelerator: Accelerator) -> None:
         self.task, self.out, self.loop, self.optim, self.accelerator = task, out, loop, optim, accelerator
         plain = dict(task.networks)
@@ -94,11 +102,12 @@ class Trainer:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other run writes `out` meanwhile; the main process speaks for the others of its run."""
+        """While the context is open, no other run writes `out`. The main process speaks for the others of its run."""
         with only_writer(self.out) if self.accelerator.is_main_process else nullcontext():
             yield
 
     def run_alone(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool) -> TrainState:
+        """`run`, once nobody else writes `out`."""
         if self.accelerator.is_main_process:
             clear_drafts(self.out)
         self.accelerator.wait_for_everyone()
@@ -140,6 +149,7 @@ class Trainer:
         return tuple(bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
 
     def step(self, indices: list[int], train: Data) -> dict[str, Tensor]:
+        """Take one step with the clips of these numbers; returns its metrics."""
         generator = self.generator(self.state.step)
         torch.manual_seed(generator.initial_seed())  # dropout inside of networks knows no generator
         batch = self.to_device(train.collate(indices, generator), self.state.step)
@@ -181,6 +191,7 @@ class Trainer:
         torch._foreach_lerp_([self.average[n] for n in floating], [current[n] for n in floating], 1 - decay)
 
     def report(self, board: Board, metrics: dict[str, Tensor], valid: Mapping[str, Data], batch: BatchConfig) -> None:
+        """Log what is due after a step: metrics, validation and pictures."""
         step = self.state.step
         board.advance(metrics)
         if step % self.loop.log_every == 0:
@@ -208,6 +219,7 @@ class Trainer:
 
     @torch.no_grad()
     def picture(self, valid: Data) -> dict[str, Tensor]:
+        """Pictures of the split's first clip, by the averaged network; none on other processes than the main one."""
         if not self.accelerator.is_main_process:
             return {}
         generator = self.generator(0)
@@ -216,7 +228,8 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The EMA network holds its moving average inside this block, and no network drops anything out."""
+        """While the context is open, the averaged network holds its moving average, and no network drops anything
+        out."""
         network = self.state.networks[self.task.ema]
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.average)
@@ -231,6 +244,7 @@ class Trainer:
                 module.train(mode)
 
     def save(self) -> None:
+        """Write a checkpoint and the model."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.state.save(self.out / "checkpoints")
@@ -239,19 +253,23 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def generator(self, step: int) -> torch.Generator:
-        """The random numbers of one step on one process."""
+        """The source of the random numbers of one step on one process."""
         words = (self.loop.seed, step, self.accelerator.process_index)
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
 
     def to_device(self, batch: Batch, step: int) -> Batch:
+        """A batch on the run's device, with the number of the step and the moving average."""
         device = self.accelerator.device
         moved: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         return {**moved, "step": step, "average": self.average}
 
 
 def compile_blocks(network: torch.nn.Module) -> None:
-    """Compile repeated blocks in place (names in the state_dict stay). One compilation serves all blocks of a kind:
-    measured here, it takes 30 s where compiling the whole network takes four minutes, for the same speed."""
+    """Compile repeated blocks in place; names in the state_dict stay.
+
+    One compilation serves all blocks of a kind: measured here, it takes 30 s where compiling the whole network takes
+    four minutes, for the same speed.
+    """
     # Kinds of block x with or without gradients x batches of one x masks: more variants than torch's default of 8.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     for module in network.modules():
@@ -262,7 +280,8 @@ def compile_blocks(network: torch.nn.Module) -> None:
 
 @contextmanager
 def stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM and Ctrl-C finish the step and write a checkpoint instead of losing minutes."""
+    """While the context is open, SIGTERM and Ctrl-C finish the step and write a checkpoint instead of losing
+    minutes."""
 
     def stop(signum: int, frame: Any) -> None:
         trainer.signalled = True
@@ -279,6 +298,6 @@ def stop_on_signals(trainer: Trainer) -> Iterator[None]:
 
 
 def clear_drafts(out: Path) -> None:
-    """What a killed run left half-written."""
+    """Remove what a killed run left half-written."""
     for draft in [*out.glob("checkpoints/.step-*"), *out.glob(".model-*")]:
         shutil.rmtree(draft, ignore_errors=True)

@@ -39,6 +39,7 @@ Check = Callable[[type, dict[str, Any], str], Any]
 
 
 def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
+    """The task that trains a masked model, and its splits. Raises InputError."""
     config = read_config(document["model"], MASKED)
     folder = Path(document["model"].get("tokenizer_folder", ""))
     reader = load_reader(config.text, folder)
@@ -52,6 +53,7 @@ def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> t
 
 
 def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
+    """The task that trains an autoregressive model, and its splits. Raises InputError."""
     objective = checked(ArObjective, document.get("objective", {}), "objective")
     if "pretrained" in document["model"]:
         return build_extended(document["model"], data, objective)
@@ -62,7 +64,8 @@ def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple
 
 
 def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjective) -> tuple[Task, Data, Data]:
-    """A text model from a folder or hub id, its vocabulary extended by the codes."""
+    """The task that trains a pretrained text model, whose vocabulary is extended by the codes, and its splits. Raises
+    InputError."""
     size = model.get("codebook_size", ArConfig.codebook_size)
     if not isinstance(size, int) or size < 2 or size & (size - 1):
         raise InputError("model: codebook_size is a power of two")
@@ -82,7 +85,10 @@ def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjectiv
 
 def start_from_speaker(task: ArTask | MaskedTask, name: str) -> None:
     """Begin with the weights of a speech language model: a folder, a hub id, or "bundled", the one of the task's
-    engine. Raises InputError for one that speaks another codec's codes, which would mean nothing here."""
+    engine.
+
+    Raises InputError for one that speaks another codec's codes, which would mean nothing here.
+    """
     folder = find_tts_model(name, task.config.engine if name == BUNDLED else None)
     own, other = task.config.codec, read_tts_config(folder / "config.json").codec
     if own and other and own != other:
@@ -109,8 +115,11 @@ def read_config(model: dict[str, Any], engine: str) -> TtsConfig:
 def splits(
     data: TokenData, reader: TextReader, config: TtsConfig, codebook_size: int, *, in_a_row: bool
 ) -> tuple[Data, Data, TtsConfig]:
-    """Training and validation, and the configuration with the codec that made the codes. in_a_row: text counts in a
-    batch. Raises InputError for a corpus of another codec than the configuration's."""
+    """Training and validation, and the configuration with the codec that made the codes.
+
+    in_a_row: text counts in the size of a batch. Raises InputError for a corpus of another codec than the
+    configuration's.
+    """
     found = []
     for split in (data.train_split, data.valid_split):
         corpus = TokenCorpus(data.corpus, split, min_tokens=data.min_tokens, max_tokens=data.max_tokens)
@@ -127,7 +136,7 @@ def splits(
 
 
 def lengths_of(corpus: TokenCorpus, collate: TokenCollator, data: TokenData, in_a_row: bool) -> list[int]:
-    """The most places that each utterance takes in a batch, another one before it included."""
+    """The most places that each utterance takes in a batch, with another one before it."""
     own = [tokens + (collate.text_length(i) if in_a_row else 0) for i, tokens in enumerate(corpus.tokens)]
     if not data.pair:
         return own

@@ -48,7 +48,7 @@ class VocoderObjective(DiscriminatorConfig):
 
 
 class VocoderTask:
-    """`recipes/vocoder`: a generator and its discriminators, each with its optimiser."""
+    """The task of `recipes/vocoder`: a generator and its discriminators, each with its optimiser."""
 
     ema = "generator"
 
@@ -61,6 +61,7 @@ class VocoderTask:
         self.reconstruction = SpectralLoss(mel)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the discriminators' loss, once they are used, and then the generator's, as `Task.losses` says."""
         rules, step = self.objective, int(batch["step"])
         draws = self.draw(batch, generator)
         fake = self.networks["generator"](damage(batch["mel"], draws)).float()
@@ -101,7 +102,7 @@ class VocoderTask:
 
     @torch.no_grad()
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The mel of the first crop, of what the vocoder makes of it, before and after."""
+        """The mel of the first crop, as recorded and as the vocoder makes it."""
         spectrogram = MelSpectrogram(self.mel).to(batch["mel"].device)
         fake = self.networks["generator"](batch["mel"][:1]).float()
         with torch.autocast(fake.device.type, enabled=False):
@@ -119,6 +120,7 @@ class VocoderTask:
 
 
 def damage(mel: Tensor, draws: dict[str, Tensor]) -> Tensor:
-    """Make true mels [B, F, bins] as imperfect as a decoder's: softened by a 3 x 3 kernel, and noisy."""
+    """Make true mels [B, F, bins] as imperfect as a decoder's: softened by a 3 x 3 kernel, and noisy. draws: which of
+    them, and how much."""
     soft = F.avg_pool2d(mel[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
     return mel + draws["smooth"] * (soft - mel) + draws["noise"]
