@@ -47,8 +47,8 @@ HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_to
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
-    """The folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself, and
-    anything else a Hugging Face id, whose files that match `hub_files` are fetched.
+    """The folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself,
+    and anything else a Hugging Face id, whose files that match `hub_files` are fetched.
 
     Raises:
         InputError: neither a model folder nor an id that can be fetched.

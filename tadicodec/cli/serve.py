@@ -104,6 +104,7 @@ def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
     """The model of --tts-model, or the bundled ones where they fit the codec; a codec alone speaks nothing."""
     import torch
 
+    from tadicodec.checkpoint import find_model
     from tadicodec.tts.folder import DEFAULT_ENGINE
     from tadicodec.tts.model_config import ENGINES
     from tadicodec.tts.synthesize import Speaker
@@ -111,7 +112,7 @@ def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
     dtype = getattr(torch, args.dtype)
     if args.tts_model is not None:
         return {"tadicodec": Speaker.from_pretrained(args.tts_model, codec=codec, dtype=dtype)}
-    if not codec.bundled:
+    if codec.folder != find_model(None):
         return {}
     named = {f"tadicodec-{engine}": Speaker.from_pretrained(None, engine=engine, codec=codec) for engine in ENGINES}
     return {"tadicodec": named[f"tadicodec-{DEFAULT_ENGINE}"], **named}
