@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,14 +130,14 @@ class Worker:
                 with self.changed:
                     self.jobs.append(turn[0])
 
-    def next_turn(self) -> list[Job] | None:
+    def next_turn(self) -> Sequence[Job] | None:
         """Jobs to do now, taken from the queue; None when there is nothing left and nothing will come."""
         with self.changed:
             while True:
                 self.drop_cancelled()
                 ready = next((job for job in self.jobs if job.ahead < AHEAD), None)
                 if ready is not None:
-                    turn = self.companions(ready) if isinstance(ready, Encoding) else [ready]
+                    turn: Sequence[Job] = self.companions(ready) if isinstance(ready, Encoding) else [ready]
                     for job in turn:
                         self.jobs.remove(job)
                     return turn
@@ -152,9 +152,10 @@ class Worker:
             if close is not None:
                 close()
 
-    def companions(self, first: Encoding) -> list[Job]:
+    def companions(self, first: Encoding) -> Sequence[Job]:
         """Recordings that are encoded with this one."""
-        chosen, samples = [], 0
+        chosen: list[Encoding] = []
+        samples = 0
         for job in self.jobs:
             if isinstance(job, Encoding) and len(chosen) < self.batch:
                 samples += len(job.wave)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,8 @@ class ArTask:
     def export(self, network: nn.Module, folder: Path) -> None:
         """Write a folder that `Speaker.from_pretrained` loads. Models from a pretrained folder stay in transformers'
         layout."""
+        learnt = cast(ArLearner, network).network
         if self.tokenizer is None:
-            save_tts(folder, self.config, network.network, overwrite=True)
+            save_tts(folder, self.config, learnt, overwrite=True)
         else:
-            save_transformers(folder, self.config, network.network.lm, self.tokenizer)
+            save_transformers(folder, self.config, learnt.lm, self.tokenizer)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -51,7 +52,7 @@ class Board:
         if not self.bar.disable and self.bar.n % 10 == 0:
             self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in metrics.items() if "/" not in name})
 
-    def scalars(self, kind: str, values: dict[str, Tensor | float], step: int) -> None:
+    def scalars(self, kind: str, values: Mapping[str, Tensor | float], step: int) -> None:
         """Log numbers of a kind ("train" or "valid") at a step."""
         if self.log is None:
             return
@@ -61,8 +62,9 @@ class Board:
             self.log.write(json.dumps(row) + "\n")
             self.log.flush()
         with writing(self.out / "tensorboard", ROOM):
-            for name, value in numbers.items() if self.writer is not None else ():
-                self.writer.add_scalar(f"{kind}/{name}", value, step)
+            if self.writer is not None:
+                for name, value in numbers.items():
+                    self.writer.add_scalar(f"{kind}/{name}", value, step)
         if kind == "valid":
             self.curves()
 

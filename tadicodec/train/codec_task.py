@@ -98,7 +98,7 @@ class CodecTask:
         one in.
         """
         weights = {
-            "model.safetensors": network.codec.state_dict(),
+            "model.safetensors": plain(network).codec.state_dict(),
             "vocoder/model.safetensors": Vocoder(self.config.vocoder).state_dict(),
         }
         save_model(folder, self.config, weights, overwrite=True)

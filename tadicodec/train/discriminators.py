@@ -114,8 +114,7 @@ class SpectralDiscriminator(nn.Module):
         self.n_fft = n_fft
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         widths = [2, *[config.spectral_width] * config.spectral_layers]
-        shape = {"kernel_size": (3, 5), "stride": (1, 2), "padding": (1, 2)}
-        layers = [nn.Conv2d(a, b, **shape) for a, b in pairwise(widths)]
+        layers = [nn.Conv2d(a, b, kernel_size=(3, 5), stride=(1, 2), padding=(1, 2)) for a, b in pairwise(widths)]
         layers.append(nn.Conv2d(widths[-1], widths[-1], kernel_size=3, padding=1))
         self.layers = nn.ModuleList(weight_norm(layer) for layer in layers)
         self.verdict = weight_norm(nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1))

@@ -12,6 +12,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -141,7 +142,7 @@ class FewStepTask(CodecTask):
     def export(self, network: torch.nn.Module, folder: Path) -> None:
         """Write a complete model: the trained decoder, and the vocoder that it came with."""
         weights = {
-            "model.safetensors": network.codec.state_dict(),
+            "model.safetensors": cast(FewStepNetwork, network).codec.state_dict(),
             "vocoder/model.safetensors": self.vocoder.state_dict(),
         }
         save_model(folder, self.config, weights, tokenizer=self.tokenizer, overwrite=True)

@@ -146,7 +146,8 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return wishes
         votes = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
-        return tuple(bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
+        save, expired, signalled = (bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
+        return save, expired, signalled
 
     def step(self, indices: list[int], train: Data) -> dict[str, Tensor]:
         """Take one step with the clips of these numbers; returns its metrics."""
@@ -293,8 +294,8 @@ def stop_on_signals(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def clear_drafts(out: Path) -> None:

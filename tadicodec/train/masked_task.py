@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -103,4 +104,4 @@ class MaskedTask:
 
     def export(self, network: nn.Module, folder: Path) -> None:
         """Write a folder that `Speaker.from_pretrained` loads."""
-        save_tts(folder, self.config, network.network, tokenizer=self.tokenizer, overwrite=True)
+        save_tts(folder, self.config, cast(MaskedLearner, network).network, tokenizer=self.tokenizer, overwrite=True)

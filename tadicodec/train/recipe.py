@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -246,7 +246,7 @@ def initialise(task: Task, name: str) -> None:
         if hasattr(network, "network"):  # a speech language model: the learner holds it as it is saved
             from tadicodec.train.token_recipe import start_from_speaker
 
-            return start_from_speaker(task, name)
+            return start_from_speaker(cast(Any, task), name)
         return start_from_model(network, name)
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
@@ -347,8 +347,8 @@ def override_key(document: dict[str, Any], override: str) -> None:
 def checked(kind: type, values: dict[str, Any], section: str) -> Any:
     """A dataclass from a recipe's section. Unlike a published config.json, a recipe may not hold keys that the class
     does not have. Raises InputError."""
-    unknown = {str(key) for key in set(values) - set(kind.__dataclass_fields__)}
+    known = [item.name for item in fields(kind)]
+    unknown = {str(key) for key in set(values) - set(known)}
     if unknown:
-        known = ", ".join(kind.__dataclass_fields__)
-        raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {known}")
+        raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {', '.join(known)}")
     return build(kind, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -13,12 +13,13 @@ from tadicodec.checkpoint import BUNDLED, find_model, load_weights
 from tadicodec.data.shards import TokenCorpus
 from tadicodec.data.token_batches import TokenCollator, TokenData
 from tadicodec.errors import InputError
-from tadicodec.train.ar_task import ArObjective, ArTask
+from tadicodec.train.ar_task import ArLearner, ArObjective, ArTask
 from tadicodec.train.loop import Data
-from tadicodec.train.masked_task import MaskedObjective, MaskedTask
+from tadicodec.train.masked_task import MaskedLearner, MaskedObjective, MaskedTask
 from tadicodec.train.task import Task
-from tadicodec.tts.autoregressive import ArConfig, ExtendedLM
+from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
 from tadicodec.tts.folder import HUB_FILES, build_network, find_tts_model, load_causal_lm
+from tadicodec.tts.masked import MaskedConfig, MaskedNetwork
 from tadicodec.tts.model_config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config, read_tts_config
 from tadicodec.tts.text_reader import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
 from tadicodec.tts.vocabulary import add_codes, tokenizer_vocabulary
@@ -41,15 +42,17 @@ Check = Callable[[type, dict[str, Any], str], Any]
 def build_masked(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
     """The task that trains a masked model, and its splits. Raises InputError."""
     config = read_config(document["model"], MASKED)
+    shape = cast(MaskedConfig, config.shape)
     folder = Path(document["model"].get("tokenizer_folder", ""))
     reader = load_reader(config.text, folder)
-    if reader.vocab_size > config.shape.phone_vocab_size:
+    if reader.vocab_size > shape.phone_vocab_size:
         raise InputError(f"model: phone_vocab_size is below the tokenizer's {reader.vocab_size} ids; raise it")
     objective = checked(MaskedObjective, document.get("objective", {}), "objective")
-    in_a_row = not config.shape.text_layers
-    train, valid, config = splits(data, reader, config, config.shape.cond_codebook_size, in_a_row=in_a_row)
+    in_a_row = not shape.text_layers
+    train, valid, config = splits(data, reader, config, shape.cond_codebook_size, in_a_row=in_a_row)
     tokenizer = None if config.text == BYTES else folder
-    return MaskedTask(config, build_network(config), objective, tokenizer), train, valid
+    network = cast(MaskedNetwork, build_network(config))
+    return MaskedTask(config, network, objective, tokenizer), train, valid
 
 
 def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple[Task, Data, Data]:
@@ -59,8 +62,8 @@ def build_ar(document: dict[str, Any], data: TokenData, checked: Check) -> tuple
         return build_extended(document["model"], data, objective)
     config = read_config(document["model"], AR)
     reader = load_reader(config.text, Path())
-    train, valid, config = splits(data, reader, config, config.shape.codebook_size, in_a_row=True)
-    return ArTask(config, build_network(config), objective), train, valid
+    train, valid, config = splits(data, reader, config, cast(ArConfig, config.shape).codebook_size, in_a_row=True)
+    return ArTask(config, cast(SpeechLM, build_network(config)), objective), train, valid
 
 
 def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjective) -> tuple[Task, Data, Data]:
@@ -93,7 +96,7 @@ def start_from_speaker(task: ArTask | MaskedTask, name: str) -> None:
     own, other = task.config.codec, read_tts_config(folder / "config.json").codec
     if own and other and own != other:
         raise InputError(f"init: {name} speaks the codes of codec {other}, the corpus holds those of {own}")
-    load_weights(task.networks[task.ema].network, folder / "model.safetensors")
+    load_weights(cast(ArLearner | MaskedLearner, task.networks[task.ema]).network, folder / "model.safetensors")
 
 
 def read_config(model: dict[str, Any], engine: str) -> TtsConfig:
