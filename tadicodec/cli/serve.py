@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec serve`."""
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (127.0.0.1: this machine)")
     parser.add_argument("--port", type=port, default=8000, metavar="P", help="port, 0 for a free one (8000)")
     parser.add_argument(
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def port(text: str) -> int:
+    """A port from 0 to 65535. Raises an error of argparse for anything else."""
     value = int(text)
     if not 0 <= value <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
@@ -49,7 +51,8 @@ def port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished."""
+    """Run `tadicodec serve` until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished. Raises
+    InputError."""
     import uvicorn
 
     from tadicodec.serve.app import create_app

@@ -20,7 +20,7 @@ from tadicodec.train.task import Batch, Losses
 
 
 class CodecTask:
-    """`recipes/codec`: one network, one optimiser."""
+    """The task of `recipes/codec`: one network, one optimiser."""
 
     ema = "codec"
     picture_solver = SolverConfig(steps=8, guidance=1.0)
@@ -30,6 +30,7 @@ class CodecTask:
         self.networks: dict[str, nn.Module] = {"codec": CodecNetwork(config, objective)}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the loss of the codec once a step, as `Task.losses` says."""
         draws = self.draw(batch, generator)
         if "heard" in batch and self.objective.prompt_degrade > 0:
             batch = {**batch, "prompt": torch.where(draws["prompt_heard"], batch["heard"], batch["mel"])}
@@ -91,10 +92,13 @@ class CodecTask:
         return {"original": mel[0].T, "decoded": decoded[0].T}
 
     def export(self, network: nn.Module, folder: Path) -> None:
-        """A loadable model folder; its vocoder is whatever the recipe's configuration says, untrained, until
-        `tools/bundle_model.py` puts the trained one in."""
+        """Write a model folder that can be loaded.
+
+        Its vocoder is what the recipe's configuration says, untrained, until `tools/bundle_model.py` puts the trained
+        one in.
+        """
         weights = {
-            "model.safetensors": network.codec.state_dict(),
+            "model.safetensors": plain(network).codec.state_dict(),
             "vocoder/model.safetensors": Vocoder(self.config.vocoder).state_dict(),
         }
         save_model(folder, self.config, weights, overwrite=True)
