@@ -14,7 +14,20 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from tadicodec import __version__
-from tadicodec.cli import decode, encode, evaluate, info, prepare, prompt, quantize, reconstruct, speak, tokenize, train
+from tadicodec.cli import (
+    decode,
+    encode,
+    evaluate,
+    export,
+    info,
+    prepare,
+    prompt,
+    quantize,
+    reconstruct,
+    speak,
+    tokenize,
+    train,
+)
 from tadicodec.cli.closing import notice, report, say, warn
 from tadicodec.errors import InputError, InputWarning, reason
 from tadicodec.guards.extras import EXTRAS, missing
@@ -31,6 +44,7 @@ COMMANDS = {
     "tokenize": (tokenize, "a corpus to shards of tokens, for training language models on"),
     "train": (train, "train what a recipe describes"),
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
+    "export": (export, "a model's networks as ONNX files, for other runtimes"),
 }
 SHOW = warnings.showwarning
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
