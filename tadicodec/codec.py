@@ -20,7 +20,6 @@ from torch import Tensor
 
 from tadicodec import checkpoint
 from tadicodec.audio.mel import MelSpectrogram
-from tadicodec.checkpoint import check_dtype, move
 from tadicodec.config import CodecConfig
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
@@ -35,12 +34,7 @@ from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
-from tadicodec.pipeline.waves import (
-    Generators,
-    Prompts,
-    Texts,
-    Wave,
-)
+from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import word_times
 from tadicodec.runtime.backend import runtime_renderer
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
@@ -94,8 +88,8 @@ class Codec:
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
         """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
-        self.dtype = check_dtype(dtype)
-        self.device = move(device, self.model, self.vocoder, self.spectrogram)
+        self.dtype = checkpoint.check_dtype(dtype)
+        self.device = checkpoint.move(device, self.model, self.vocoder, self.spectrogram)
         fuse(self.model, torch.float32)
         if dtype != torch.float32:
             fuse(self.model.decoder, dtype)
@@ -112,8 +106,8 @@ class Codec:
     def save_pretrained(
         self, folder: str | os.PathLike, *, dtype: torch.dtype | None = None, overwrite: bool = False
     ) -> None:
-        """Write config.json, model.safetensors and vocoder/model.safetensors (nothing executable). dtype stores the weights
-        in another precision; loading gives back float32 of what was stored. Raises InputError where it cannot."""
+        """Write config.json, model.safetensors and vocoder/model.safetensors; nothing executable. Loading gives back
+        what was stored in dtype (None: as it is). Raises InputError where it cannot write."""
         tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
@@ -161,8 +155,8 @@ class Codec:
 
     @torch.inference_mode()
     def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
-        """A speaker prompt from a few seconds of speech [N], cut to whole tokens of 0.16 s because a prompt must not end in
-        padding, and what is said in them (None: as in `encode`).
+        """A speaker prompt from a few seconds of speech [N] and what is said in them (None: as in `encode`), cut to
+        whole tokens (0.16 s), because a prompt must not end in padding.
 
         Raises:
             InputError: shorter than one token, or longer than a piece.
@@ -218,29 +212,20 @@ class Codec:
         Raises:
             InputError: as `decode`, or more than one utterance.
         """
-        speech = to_speech(speech, text)
-        if len(speech) != 1:
-            raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
-        self.limits.check(speech, [prompt])
+        speech = self.limits.check_one(to_speech(speech, text), prompt)
         solver = self.limits.solver(steps, guidance)
         stream = open_stream(self.renderer, Utterance.of(speech, prompt), solver, generator, seconds)
         yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
 
     def words(self, speech: Speech) -> list[Word]:
-        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone.
-
-        Raises:
-            InputError: more than one utterance, or a model without an aligner, such as the published ones.
-        """
+        """The words of one utterance's text and when each is said, in seconds: found in codes and text alone. Raises
+        InputError for more than one utterance, and for models without an aligner, such as the published ones."""
         return word_times(self.renderer, speech)
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU.
-
-        Raises:
-            InputError: numbers of another shape, or lengths that are not 1 to F.
-        """
+        """Mel [B, F, 128], lengths [B] frames (None: no padding) to waves [B, 480 F] on the CPU. Raises InputError for
+        numbers of another shape."""
         return vocode(self.vocoder, self.config, mel, lengths)
 
     @torch.inference_mode()

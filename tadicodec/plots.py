@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tadicodec.errors import InputError
+from tadicodec.extras import missing
 from tadicodec.text.captions import Word
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
+        """The length of the wave."""
         return len(self.wave) / self.sample_rate
 
 
@@ -161,7 +163,7 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError('pictures need matplotlib: pip install "tadicodec[plot]"') from None
+        raise InputError(missing("matplotlib", "drawing")) from None
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

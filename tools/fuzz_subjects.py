@@ -20,8 +20,8 @@ from tadicodec.config import AutoencoderConfig, CodecConfig, InferenceConfig, So
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
 from tadicodec.data.manifest import read_manifest
+from tadicodec.data.shard_writer import write_shard
 from tadicodec.data.shards import TokenCorpus, arrow, schema
-from tadicodec.data.token_corpus import write_shard
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.speech import Prompt, Speech

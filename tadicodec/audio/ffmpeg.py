@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class PyAvSound:
     def __init__(self, stream: BinaryIO) -> None:
         import av
 
-        self.damaged = 0
+        self.damaged: int | bool = 0
         try:
             self.file = av.open(stream, container_options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -104,6 +104,7 @@ class PyAvSound:
         yield from convert(None)
 
     def packets(self) -> Iterator[Any]:
+        """Packets of the track, then what ends them; one that cannot be read ends them, too, and is counted."""
         import av
 
         try:
@@ -113,6 +114,7 @@ class PyAvSound:
             yield None
 
     def frames(self, packet: Any) -> list[Any]:
+        """The frames of a packet; none where it cannot be decoded, which is counted."""
         import av
 
         try:
@@ -122,12 +124,13 @@ class PyAvSound:
             return []
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
 
 class Converter:
-    """Frames of any sample format (and, in films, of changing rate or channels) to blocks [n, channels] float32 of one
-    rate and of the first frame's channels."""
+    """Turns frames of any sample format (and, in films, of changing rate or channels) into blocks [n, channels] float32
+    of one rate and of the first frame's channels."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -136,7 +139,7 @@ class Converter:
         self.resampler: Any = None
 
     def __call__(self, frame: Any) -> Iterator[np.ndarray]:
-        """None for the frame: the end."""
+        """The next frame, or None for the end -> blocks [n, channels]."""
         import av
 
         kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -153,6 +156,7 @@ class Converter:
 
 
 def samples_of(frame: Any) -> np.ndarray:
+    """A frame's samples, [n, channels]."""
     return np.ascontiguousarray(frame.to_ndarray().T)
 
 
@@ -160,30 +164,33 @@ class ProgramSound:
     """The best sound track of a file, decoded by the program `ffmpeg` into an AU stream on its standard output."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.damaged, self.samples = 0, None
+        self.damaged: int | bool = False
+        self.samples: int | None = None
         self.format, self.subtype = "ffmpeg", "decoded"
         self.stack = ExitStack()
         self.errors = self.stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             self.process = self.start(self.path_of(stream))
-            head = self.process.stdout.read(AU_HEADER.size)
+            head = self.output.read(AU_HEADER.size)
             if len(head) < AU_HEADER.size:
                 self.process.wait()
                 raise FfmpegError(self.said() or "there is no sound in it")
             _, offset, _, _, self.sample_rate, self.channels = AU_HEADER.unpack(head)
-            self.process.stdout.read(offset - AU_HEADER.size)
+            self.output.read(offset - AU_HEADER.size)
         except BaseException:
             self.close()
             raise
 
     def path_of(self, stream: BinaryIO) -> Path:
-        """A file, because the index of an m4a is often at its end and a pipe cannot be gone back in."""
+        """A copy of the stream as a file, because the index of an m4a is often at its end and one cannot go back in a
+        pipe."""
         copy = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tadicodec-"))) / "recording"
         with open(copy, "wb") as file:
             shutil.copyfileobj(stream, file)
         return copy
 
     def start(self, path: Path) -> subprocess.Popen[bytes]:
+        """Start ffmpeg on a file."""
         command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe"]
         command += [
             "-format_whitelist",
@@ -201,10 +208,16 @@ class ProgramSound:
             [*command, "pipe:1"], stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL
         )
 
+    @property
+    def output(self) -> IO[bytes]:
+        """What ffmpeg writes on its standard output."""
+        assert self.process.stdout is not None  # it is a pipe
+        return self.process.stdout
+
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels] float32."""
+        """Blocks [n, channels] float32 to the end."""
         width = 4 * self.channels
-        while data := self.process.stdout.read(BLOCK * width):
+        while data := self.output.read(BLOCK * width):
             whole = len(data) // width * width
             yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, self.channels)
         self.process.wait()
@@ -217,9 +230,10 @@ class ProgramSound:
         return lines[-1].rstrip(".") if lines else ""
 
     def close(self) -> None:
+        """Stop ffmpeg and remove the copy."""
         process = getattr(self, "process", None)
         if process is not None:
             process.kill()
-            process.stdout.close()
+            self.output.close()
             process.wait()
         self.stack.close()

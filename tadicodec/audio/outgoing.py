@@ -1,9 +1,10 @@
-"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is already played."""
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is being played
+already."""
 
 from __future__ import annotations
 
 import io
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -27,7 +28,7 @@ class Outgoing(Protocol):
         """Samples [n] in [-1, 1] -> the bytes that can be sent now, maybe none."""
 
     def finish(self) -> bytes:
-        """What is left."""
+        """The bytes that are left after the last samples."""
 
 
 def outgoing(form: str, sample_rate: int) -> Outgoing:
@@ -43,8 +44,8 @@ def outgoing(form: str, sample_rate: int) -> Outgoing:
     return PcmStream(sample_rate, header=form == "wav")
 
 
-class PcmStream:
-    """Samples as they are. The WAV header says, as usual in streams, that the length is not known."""
+class PcmStream(Outgoing):
+    """Samples as they are. The header of a WAV says, as is usual in streams, that the length is not known."""
 
     def __init__(self, sample_rate: int, header: bool) -> None:
         self.sample_rate = sample_rate
@@ -62,8 +63,8 @@ class PcmStream:
         return head
 
 
-class LibraryStream:
-    """What libsndfile encodes, as far as it has written it."""
+class LibraryStream(Outgoing):
+    """What libsndfile encodes, given as far as it has written it."""
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]
@@ -80,21 +81,23 @@ class LibraryStream:
 
 
 class Gone(io.RawIOBase):
-    """A file of which only the end is still here: what was taken cannot be changed any more (a length in a header,
-    which players do without)."""
+    """A file of which only the end is still here.
+
+    What was taken cannot be changed any more, such as the length in a header, which players do without.
+    """
 
     def __init__(self) -> None:
         self.gone = self.place = 0
         self.here = bytearray()
 
     def take(self) -> bytes:
-        """The bytes written since the last time."""
+        """The bytes that were written since the last time."""
         taken = bytes(self.here)
         self.gone += len(taken)
         self.here.clear()
         return taken
 
-    def write(self, data: bytes | memoryview) -> int:
+    def write(self, data: Any) -> int:
         part = bytes(data)
         if self.place >= self.gone:
             start = self.place - self.gone
@@ -119,5 +122,5 @@ class Gone(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         return 0

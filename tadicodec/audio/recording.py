@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -31,7 +31,8 @@ Source = str | Path | BinaryIO
 
 
 class Sound(Protocol):
-    """What a library makes of a file. `samples` are announced (None: nothing is); `damaged`: parts were left out."""
+    """A file as a library reads it. `samples` are announced per channel (None: nothing is); `damaged`: whether parts
+    were left out."""
 
     format: str
     subtype: str
@@ -48,7 +49,7 @@ class Sound(Protocol):
 
 
 class Recording:
-    """Read it once with `mono`; after that `notes` say what of the file is not in it."""
+    """A recording that is read once, with `mono`. After that, `notes` say what of the file is not in it."""
 
     def __init__(self, name: str, stream: BinaryIO, sound: Sound, notes: tuple[str, ...] = ()) -> None:
         self.name, self.stream, self.sound, self.notes = name, stream, sound, list(notes)
@@ -74,7 +75,8 @@ class Recording:
         self.conclude(read, peak)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels]. Where libsndfile stops at damage, ffmpeg goes on behind it, if there is one."""
+        """Blocks [n, channels] to the end. Where libsndfile stops at damage, ffmpeg goes on behind it, if there is
+        one."""
         read = 0
         for block in self.sound.blocks():
             read += len(block)
@@ -92,7 +94,7 @@ class Recording:
             other.close()
 
     def conclude(self, read: int, peak: float) -> None:
-        """Complete the notes; `read` samples with this peak came."""
+        """Complete the notes after `read` samples whose largest was `peak`."""
         seconds = read / self.sample_rate
         announced = None if self.samples is None else self.samples / self.sample_rate
         if announced is not None and seconds < announced - SLACK:
@@ -107,13 +109,13 @@ class Recording:
         self.notes = [note.replace("{seconds}", f"{seconds:.2f}") for note in self.notes]
 
     def warn(self) -> None:
-        """Say what `notes` say, as InputWarning."""
+        """Say what `notes` say, as warnings of the class InputWarning."""
         for note in self.notes:
             warnings.warn(f"{self.name}: {note}", InputWarning, stacklevel=3)
 
 
 def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """What comes after the first `count` samples."""
+    """Blocks without the first `count` samples."""
     for block in blocks:
         if len(block) > count:
             yield block[count:]
@@ -121,8 +123,10 @@ def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
 
 
 class Forward(QuietFile):
-    """Read from the beginning to the end. The library's own reads end with a seek to where they are, which decodes the
-    place again: inexactly in mp3."""
+    """A sound file that is read from its beginning to its end.
+
+    The library's own reads end with a seek to where they are, which decodes the place again: inexactly in mp3.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -136,20 +140,20 @@ class SoundFileSound:
         plain = marks.plain and not isinstance(stream, io.BytesIO)
         stream.seek(0)
         self.file = Forward(stream.fileno() if plain else View(stream, marks), closefd=False)
-        self.damaged = False
+        self.damaged: int | bool = False
         self.sample_rate, self.channels = self.file.samplerate, self.file.channels
         self.samples = None if self.file.frames >= NEVER else self.file.frames
         self.format, self.subtype = self.file.format, self.file.subtype
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Until the samples end, whatever the header promised, or until damage."""
+        """Blocks [n, channels] until the samples end, whatever the header promised, or until damage."""
         while len(block := self.gathered()):
             yield block
             if self.damaged:
                 return
 
     def gathered(self) -> np.ndarray:
-        """The next samples in small reads: of one that meets damage, nothing comes."""
+        """The next samples [n, channels], in small reads: of one that meets damage, nothing comes."""
         reads = []
         for _ in range(BLOCK // SMALL):
             try:
@@ -162,11 +166,12 @@ class SoundFileSound:
         return np.concatenate(reads) if reads else np.zeros((0, self.channels), np.float32)
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
 
 class View(io.RawIOBase):
-    """The part of a stream that `marks` tell, with their patches, as a file of its own; writes nothing."""
+    """The part of a stream that `marks` tell, with their patches, as a file of its own that can only be read."""
 
     def __init__(self, stream: BinaryIO, marks: Marks) -> None:
         self.stream, self.marks, self.place = stream, marks, 0
@@ -187,7 +192,7 @@ class View(io.RawIOBase):
     def tell(self) -> int:
         return self.place
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         target = memoryview(buffer).cast("B")
         count = max(min(len(target), self.size - self.place), 0)
         data = bytearray(self.marks.prefix[self.place : self.place + count])
@@ -203,14 +208,16 @@ class View(io.RawIOBase):
 
 
 @contextmanager
-def open_recording(source: Source) -> Iterator[Recording]:
-    """Open for reading; by content, because a name can lie. libsndfile first, then whatever ffmpeg there is.
+def open_recording(source: Source, name: str | None = None) -> Iterator[Recording]:
+    """Open a file or stream for reading, by its content, because a name can lie; with libsndfile or else with ffmpeg.
+
+    name: what messages call it, where the path does not say it.
 
     Raises:
         InputError: missing, a folder, empty, or nothing that can be read as audio.
     """
-    name = name_of(source)
-    with open_bytes(source) as stream:
+    name = name or name_of(source)
+    with open_bytes(source, name) as stream:
         with contents(stream) as data:
             marks, cut = read_marks(data), cut_mp4(data)
         if cut:
@@ -225,8 +232,9 @@ def open_recording(source: Source) -> Iterator[Recording]:
 
 
 def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
-    """Whatever reads the stream. Raises InputError."""
-    sound, refusal = None, ""
+    """A stream as the library reads it that can. Raises InputError where none can."""
+    sound: Sound | None = None
+    refusal = ""
     try:
         sound = SoundFileSound(stream, marks)
         if sound.samples != 0:
@@ -245,10 +253,10 @@ def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
     return sound
 
 
-def open_bytes(source: Source) -> BinaryIO:
+def open_bytes(source: Source, name: str) -> BinaryIO:
     """A regular file opened, or anything that cannot seek read into memory; never empty."""
     if not isinstance(source, str | Path):
-        return filled(source.read(), name_of(source))
+        return filled(source.read(), name)
     path = Path(source)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give an audio file")
@@ -265,11 +273,12 @@ def open_bytes(source: Source) -> BinaryIO:
 
 
 def filled(data: bytes, name: str) -> io.BytesIO:
+    """Bytes as a stream. Raises InputError where there are none."""
     if not data:
         raise InputError(f"{name} is empty (0 bytes)")
     return io.BytesIO(data)
 
 
 def name_of(source: Source) -> str:
-    """How messages call the source."""
+    """What messages call the source."""
     return str(source) if isinstance(source, str | Path) else "standard input"

@@ -25,6 +25,7 @@ BYTES = "bytes"  # what models of our own read, which need no tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec quantize`."""
     parser.add_argument(
         "model", metavar="MODEL", help="model folder, Hugging Face id, `bundled`, `bundled:ar` or `bundled:masked`"
     )
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec quantize` and return its exit code. Raises InputError."""
     from tadicodec.quant.codec_quantizer import check_destination
     from tadicodec.quant.find import find_quantizable
 
@@ -119,6 +121,7 @@ def told(args: argparse.Namespace, job: QuantConfig, found: dict[str, Any]) -> i
 
 
 def line(item: tuple[str, dict[str, Any]]) -> str:
+    """The sizes of one network before and after, as a line for people."""
     name, size = item
     return (
         f"{name}: {size['bytes'] / 1e6:.2f} MB, {100 * size['share']:.1f} % of float32's "

@@ -54,7 +54,7 @@ def make_shard(
     mark: Mark,
     *,
     strict: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> list[Bad]:
     """Encode recordings and write them to `path`; returns those that could not be read, which the shard lists too.
 
@@ -67,7 +67,7 @@ def make_shard(
 
 
 def encode_shard(
-    recordings: Sequence[Recording], codec: Codec, *, strict: bool, advance: Callable[[int], None]
+    recordings: Sequence[Recording], codec: Codec, *, strict: bool, advance: Callable[[int], object]
 ) -> tuple[list[dict[str, Any]], list[Bad]]:
     """Rows in the corpus's order, encoded in batches of neighbours in length; and what is wrong with the others."""
     rows: dict[int, dict[str, Any]] = {}

@@ -22,7 +22,7 @@ from tadicodec.outputs import only_writer
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
 
-ENVIRONMENT = (  # as torchrun, accelerate and MPI set it
+ENVIRONMENT: tuple[tuple[tuple[str, ...], int], ...] = (  # as torchrun, accelerate and MPI set it
     (("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"), 0),
     (("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"), 1),
     (("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK"), 0),
@@ -39,8 +39,10 @@ class Share:
 
     @classmethod
     def from_environment(cls) -> Share:
-        found = ([os.environ[name] for name in names if name in os.environ] or [usual] for names, usual in ENVIRONMENT)
-        return cls(*(int(values[0]) for values in found))
+        def number(names: tuple[str, ...], usual: int) -> int:
+            return next((int(os.environ[name]) for name in names if name in os.environ), usual)
+
+        return cls(*(number(*entry) for entry in ENVIRONMENT))
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Progress:
     """Counts what is done; `report` gets each bad recording, `advance` the number of recordings that have passed."""
 
     report: Callable[[Bad], None] = lambda bad: None
-    advance: Callable[[int], None] = lambda count: None
+    advance: Callable[[int], object] = lambda count: None
     utterances: int = 0
     kept: int = 0
     shards: int = 0
@@ -141,10 +143,10 @@ def plan(
     """
     shards: Iterable[tuple[int, list[Recording], int]]
     shards = counted(split_shards(corpus.recordings, shard_seconds), corpus.listed)
-    tasks = (examine(out, number, items, total, codec, overwrite) for number, items, total in shards)
+    tasks: Iterable[Task] = (examine(out, *shard, codec, overwrite) for shard in shards)
     if corpus.listed:
-        tasks = list(tasks)
-        remove_strays(out, len(tasks), share, overwrite)
+        tasks = known = list(tasks)
+        remove_strays(out, len(known), share, overwrite)
     number = -1
     for number, task in enumerate(tasks):
         if not corpus.listed and task.mark.shards:  # the last one: now it is known what there should be

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tadicodec.errors import InputError
 
@@ -34,11 +34,11 @@ def number(name: str, value: Any, least: float, most: float, hint: str = "") -> 
     return float(value)
 
 
-def kind(name: str, value: Any, wanted: type[T] | tuple[type, ...], made_by: str) -> T:
+def kind(name: str, value: T, wanted: type | tuple[type, ...], made_by: str) -> T:
     """`value` itself, if it is an instance of `wanted`. Raises InputError that says what makes one."""
     if not isinstance(value, wanted):
         raise InputError(f"{name} is {made_by}, not {described(value)}")
-    return value
+    return cast(T, value)
 
 
 def series(name: str, value: Any) -> Iterator[Any]:

@@ -20,6 +20,13 @@ EXTRAS = {  # package as imported: extra
     "whisper_normalizer": "eval",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "av": "formats",
+    "matplotlib": "plot",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "gradio": "demo",
 }
 
 

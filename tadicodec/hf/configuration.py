@@ -58,7 +58,7 @@ class TadicodecConfig(PreTrainedConfig):
     @property
     def sampling_rate(self) -> int:
         """Samples a second of the waves that go in and come out."""
-        return self.preprocess["sample_rate"]
+        return self.to_codec().mel.sample_rate
 
     @property
     def codebook_size(self) -> int:
@@ -68,7 +68,7 @@ class TadicodecConfig(PreTrainedConfig):
     @property
     def hop_length(self) -> int:
         """Samples of one code."""
-        return self.preprocess["hop_size"] * self.model["tadicodec"].get("down_sample_factor", 8)
+        return self.to_codec().mel.hop_size * self.to_codec().autoencoder.down_sample_factor
 
     @property
     def frame_rate(self) -> float:

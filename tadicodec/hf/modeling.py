@@ -213,11 +213,10 @@ class TadicodecModel(PreTrainedAudioTokenizerBase):
     ) -> TadicodecOutput | tuple[Any, ...]:
         """`decode(encode(input_values))`, as long as what went in; with audio_codes given, only `decode`."""
         if audio_codes is None:
-            found = self.encode(input_values, padding_mask, text)
-            audio_codes, audio_codes_mask, text = found.audio_codes, found.audio_codes_mask, found.text
+            audio_codes, audio_codes_mask, text = self.encode(input_values, padding_mask, text, return_dict=False)
         sounds = torch.ones_like(mono(input_values, "input_values")) if padding_mask is None else padding_mask
-        made = self.decode(audio_codes, audio_codes_mask, text, sounds, **decoding)
-        output = TadicodecOutput(made.audio_values, audio_codes, audio_codes_mask)
+        (values,) = self.decode(audio_codes, audio_codes_mask, text, sounds, return_dict=False, **decoding)
+        output = TadicodecOutput(values, audio_codes, audio_codes_mask)
         return output.to_tuple() if return_dict is False else output
 
     def to(self, *args: Any, **kwargs: Any) -> TadicodecModel:
@@ -291,6 +290,9 @@ def device_of(device_map: Any) -> str | torch.device:
 
 def dtype_of(dtype: torch.dtype | str | None) -> torch.dtype:
     """Raises InputError for a name that is no precision."""
-    if isinstance(dtype, str) and dtype != "auto":
-        return getattr(torch, dtype.removeprefix("torch."), dtype)
-    return torch.float32 if dtype is None or isinstance(dtype, str) else dtype
+    if dtype is None or dtype == "auto":
+        return torch.float32
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype):
+        raise InputError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, not {dtype!r}")
+    return found

@@ -93,6 +93,13 @@ class Limits:
             if prompt is not None:
                 self.check_prompt(prompt)
 
+    def check_one(self, speech: Speech, prompt: Prompt | None) -> Speech:
+        """The same Speech; raise InputError unless it is one utterance that this model can decode with this prompt."""
+        if len(speech) != 1:
+            raise InputError(f"a stream is one utterance, not {len(speech)}; stream speech[i] one by one")
+        self.check(speech, [prompt])
+        return speech
+
     def check_codes(self, codes: Tensor) -> None:
         """Raise InputError unless all codes are in the model's codebook."""
         top = self.config.autoencoder.codebook_size

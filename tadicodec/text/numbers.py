@@ -22,7 +22,14 @@ TIME = re.compile(r"\b(\d{1,2}):(\d\d)\b")
 ORDINAL = re.compile(r"\b(\d+(?:,\d{3})*)(?:st|nd|rd|th)\b", re.IGNORECASE)
 DECADE = re.compile(r"\b(1[1-9]\d0|20[1-9]0)(?:'?s)\b")
 YEAR = re.compile(r"\b(1[1-9]\d\d|20[1-9]\d)\b(?![,.]\d)")
-NUMBER = re.compile(r"(?<![\d.])-?\d+(?:,\d{3})*(?:\.\d+)?")
+NUMBER = re.compile(r"(?:(?<![\w.])-)?(?<![\d.])\d+(?:,\d{3})*(?:\.\d+)?")
+TELEPHONE = re.compile(
+    r"(?<![\w.,$£€-])(?:\+\d{1,3}[ -]?)?(?:\(\d{1,5}\)[ -]?)?\d{1,6}(?:[ -]\d{1,6})+(?![\w%-]|[.,:]\d)"
+)
+FEWEST_DIGITS = 7  # of a telephone number in groups
+DATE = re.compile(r"(?:1[1-9]|20)\d\d-(?:\d\d-\d\d|(?:1[1-9]|20)\d\d)")  # 2024-05-06, and years from to
+RANGE = re.compile(r"(?<![\w.,$£€-])(\d+)-(\d+)(?![\w%-]|[.,:]\d)")
+CODE = re.compile(r"\b((?:code|pin|password|passcode|extension|postcode)(?: is| was|:)?) (\d{3,})\b", re.IGNORECASE)
 LEFT = re.compile(r"\d+")  # of a version or an address, such as 1.2.3
 LONGEST = 15  # digits; longer ones are read one by one
 
@@ -59,6 +66,23 @@ def clock(found: re.Match[str]) -> str:
     if minute == 0:
         return f"{words(hour)} o'clock" if hour <= 12 else f"{words(hour)} hundred"
     return f"{words(hour)} {'oh ' if minute < 10 else ''}{words(minute)}"
+
+
+def telephone(found: re.Match[str]) -> str:
+    """Groups of digits one by one, with a pause between the groups; other figures in a row are left as they are.
+
+    Groups with spaces between them are taken for a telephone number where they begin as one: with 0, + or a bracket.
+    """
+    text = found[0]
+    short = sum(character.isdecimal() for character in text) < FEWEST_DIGITS
+    if short or DATE.fullmatch(text) or (" " in text and text[0] not in "0+("):
+        return text
+    sign = "plus " if text.startswith("+") else ""
+    return sign + ", ".join(one_by_one(group) for group in LEFT.findall(text))
+
+
+def one_by_one(digits: str) -> str:
+    return " ".join(words(digit) for digit in digits)
 
 
 def ordinal(found: re.Match[str]) -> str:
@@ -103,6 +127,9 @@ def plain(said: str) -> str:
 
 
 RULES = (
+    (TELEPHONE, telephone),
+    (RANGE, lambda found: f"{found[1]} to {found[2]}" if int(found[1]) < int(found[2]) else found[0]),
+    (CODE, lambda found: f"{found[1]} {one_by_one(found[2])}"),
     (MONEY, money),
     (TIME, clock),
     (ORDINAL, ordinal),

@@ -57,7 +57,7 @@ class CodecNetwork(nn.Module):
         if self.objective.part == "decoder":
             quantized, times = self.known(batch)
         else:
-            hidden = self.codec.encoder(batch.get("heard", batch["mel"]), batch["lengths"])
+            hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"])
             if self.objective.transcript_weight > 0:
                 terms["transcript_logits"] = self.codec.transcriber(hidden, self.codec.config.states(batch["lengths"]))
             quantized, times = self.quantize(hidden, batch, tokens, terms)
@@ -82,8 +82,10 @@ class CodecNetwork(nn.Module):
     def voices(self, batch: Batch, made: Tensor, prompt: Tensor, terms: dict[str, Tensor]) -> None:
         """How well speakers are told apart by what sums up a prompt, and how alike it finds the prior's mel
         [B, F, 128] and the recording. The prompt may be damaged, so the whole clip is as the encoder hears it."""
-        voice, patch = self.codec.decoder.prior.prompt_voice, self.codec.config.patch_size
-        summary = voice.embed(*patches(batch.get("heard", batch["mel"]), batch["lengths"], patch))
+        prior, patch = self.codec.decoder.prior, self.codec.config.patch_size
+        assert prior is not None, "only a prior has a voice"
+        voice = prior.prompt_voice
+        summary = voice.embed(*patches(given_mel(batch, "heard"), batch["lengths"], patch))
         terms["speaker"] = self.speakers(summary, batch["speaker"])
         if self.objective.voice_weight > 0:
             name = "codec.decoder.prior.prompt_voice."
@@ -112,7 +114,7 @@ class CodecNetwork(nn.Module):
             lengths=batch["lengths"],
             text_lengths=batch["text_lengths"] * draws["keep_text"].long(),
             text_times=text_times,
-            prompt=batch.get("prompt", batch["mel"]),
+            prompt=given_mel(batch, "prompt"),
             prompt_lengths=draws["prompt"],
         )
 
@@ -121,12 +123,18 @@ class CodecNetwork(nn.Module):
         mel = batch["mel"]
         noisy, target = flow.noisy(mel, draws["noise"], draws["time"], self.codec.config.sigma)
         held = valid(draws["prompt"], mel.shape[1])[..., None]
-        noisy = torch.where(held, batch.get("prompt", mel), noisy)
+        noisy = torch.where(held, given_mel(batch, "prompt"), noisy)
         return (self.codec.decoder(noisy, draws["time"], given).float() - target).abs()
 
     def reads(self, batch: Batch) -> bool:
         """Whether there is any text in the batch, and a model that uses it."""
         return self.codec.config.use_text_cond and batch["text_ids"].shape[1] > 0
+
+
+def given_mel(batch: Batch, name: str) -> Tensor:
+    """Mels [B, F, 128] as they are "heard" by the encoder or as a "prompt": the recordings' own where none differ."""
+    found = batch.get(name)
+    return batch["mel"] if found is None else found
 
 
 def mean_error(error: Tensor, batch: Batch, prompt: Tensor) -> Tensor:

@@ -102,4 +102,6 @@ class CodecTask:
 
 def plain(network: nn.Module) -> CodecNetwork:
     """A network without the wrapper that several processes put around it."""
-    return getattr(network, "module", network)
+    inner = getattr(network, "module", network)
+    assert isinstance(inner, CodecNetwork)
+    return inner

@@ -82,7 +82,7 @@ def carry_model(document: dict[str, Any], model: str) -> None:
     if task in SPEAKERS:
         from tadicodec.codec import Codec
 
-        codec = Codec.from_pretrained(None if model == "bundled" else model)
+        codec = Codec.from_pretrained(model)
         section, key, model = document["model"], "codec", codec.weights
     if section is None:
         raise InputError(f"--model is the codec of a speech language model, of few_step or of codec, not of {task}")
@@ -126,6 +126,8 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
     tokenizer = load_tokenizer(config, Path(document["model"].get("tokenizer_folder", "")))
     check_text(config, objective, tokenizer)
+    if objective.part != "all":
+        check_remembered(data)
     return CodecTask(config, objective), *speech_splits(data, tokenizer, config.mel)
 
 
@@ -136,8 +138,9 @@ def build_few_step(document: dict[str, Any], data: DataConfig) -> Assembled:
     model = document["model"]
     if set(model) != {"pretrained"} or not isinstance(model["pretrained"], str):
         raise InputError("recipe: model of a few_step task holds one key, pretrained: a folder, an id or bundled")
-    teacher = Codec.from_pretrained(None if model["pretrained"] == "bundled" else model["pretrained"])
+    teacher = Codec.from_pretrained(model["pretrained"])
     objective = checked(FewStepObjective, document.get("objective", {}), "objective")
+    check_remembered(data)
     return FewStepTask(teacher, objective), *speech_splits(data, teacher.tokenizer, teacher.config.mel)
 
 
@@ -164,6 +167,14 @@ def speech_splits(data: DataConfig, tokenizer: TextTokenizer, mel: MelConfig) ->
     if data.damage:
         valid |= {f"valid_{kind}": split(data.valid_split, damage=1.0, kind=kind) for kind in KINDS}
     return train, valid
+
+
+def check_remembered(data: DataConfig) -> None:
+    """Raises InputError where clips would not be what their remembered codes say."""
+    if data.voices:
+        raise InputError(
+            "data: voices makes a clip another at every hearing; codes that rest are computed once: leave it 0"
+        )
 
 
 def build_tts(document: dict[str, Any], data: Any) -> Assembled:
@@ -224,7 +235,7 @@ def initialise(task: Task, name: str) -> None:
             from tadicodec.train.token_recipe import start_from_speaker
 
             return start_from_speaker(task, name)
-        return start_from_model(network, None if name == "bundled" else name)
+        return start_from_model(network, name)
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
     except RuntimeError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tadicodec.checkpoint import BUNDLED, find_model, load_weights
 from tadicodec.data.shards import TokenCorpus
 from tadicodec.data.token_batches import TokenCollator, TokenData
 from tadicodec.errors import InputError
@@ -17,7 +18,7 @@ from tadicodec.train.loop import Data
 from tadicodec.train.masked_task import MaskedObjective, MaskedTask
 from tadicodec.train.task import Task
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM
-from tadicodec.tts.folder import HUB_FILES, build_network, find_model, find_tts_model, load_causal_lm, load_weights
+from tadicodec.tts.folder import HUB_FILES, build_network, find_tts_model, load_causal_lm
 from tadicodec.tts.model_config import AR, HF_SECTION, MASKED, TtsConfig, parse_tts_config, read_tts_config
 from tadicodec.tts.text_reader import BYTES, ChatReader, TextReader, load_reader, load_tokenizer
 from tadicodec.tts.vocabulary import add_codes, tokenizer_vocabulary
@@ -82,7 +83,7 @@ def build_extended(model: dict[str, Any], data: TokenData, objective: ArObjectiv
 def start_from_speaker(task: ArTask | MaskedTask, name: str) -> None:
     """Begin with the weights of a speech language model: a folder, a hub id, or "bundled", the one of the task's
     engine. Raises InputError for one that speaks another codec's codes, which would mean nothing here."""
-    folder = find_tts_model(None if name == "bundled" else name, task.config.engine if name == "bundled" else None)
+    folder = find_tts_model(name, task.config.engine if name == BUNDLED else None)
     own, other = task.config.codec, read_tts_config(folder / "config.json").codec
     if own and other and own != other:
         raise InputError(f"init: {name} speaks the codes of codec {other}, the corpus holds those of {own}")

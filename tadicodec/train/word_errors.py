@@ -27,15 +27,18 @@ def word_errors(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -
     shape = network.codec.config
     if not shape.transcriber_layers or not shape.prior_layers:
         return {}
-    lengths, heard = batch["lengths"], batch.get("heard", batch["mel"])
-    tokens, terms = lengths // shape.down_sample_factor, {}
-    quantized, times = network.quantize(network.codec.encoder(heard, lengths), batch, tokens, terms)
+    lengths, heard = batch["lengths"], batch.get("heard")
+    heard = batch["mel"] if heard is None else heard
+    tokens = lengths // shape.down_sample_factor
+    quantized, times = network.quantize(network.codec.encoder(heard, lengths), batch, tokens, {})
     condition = network.codec.condition(quantized, tokens)
     whole = {"prompt": torch.zeros_like(lengths), "keep_tokens": torch.ones_like(draws["keep_tokens"])}
     mels = {"own": heard}
     for name, text in (("text", torch.ones_like), ("codes", torch.zeros_like)):
         given = {**draws, **whole, "keep_text": text(draws["keep_text"])}
-        mels[name] = network.prepare(batch, given, condition, times).mel
+        mel = network.prepare(batch, given, condition, times).mel
+        assert mel is not None, "a prior expects one"
+        mels[name] = mel
     letters = zip(batch["letters"].tolist(), batch["letter_lengths"].tolist())
     said = [from_letters(ids[:size]) for ids, size in letters]
     rates = {f"errors/{name}": rate(said, read(network, mel, lengths)) for name, mel in mels.items()}

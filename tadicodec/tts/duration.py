@@ -19,6 +19,10 @@ SLACK = 0.25  # tokens added before taking logarithms: the aligner's resolution
 STEADY = 10.0  # tokens of a prompt at which half of its speaking rate is believed
 FASTEST, SLOWEST = 0.6, 1.6  # times the usual length
 LEAST = 2  # tokens
+SHORT = 24  # bytes
+LONGEST_LETTER, LONGEST_PAUSE = 1.0, 1.5  # tokens, in short texts
+SPOKEN, EDGES = 0.35, 1.8  # the fewest tokens of a short text: so many a byte, and so many around it
+PAUSES = tuple(b".,;:!?-")
 
 
 class Durations(nn.Module):
@@ -67,6 +71,24 @@ def to_durations(starts: Tensor, text_lengths: Tensor, tokens: Tensor) -> Tensor
     edges = F.pad(edges, (1, 0))  # speech begins at 0
     edges = torch.cat([edges, tokens[:, None].float()], dim=1)
     return edges.diff(dim=1).clamp(min=0)
+
+
+def plausible(durations: Tensor, ids: Tensor) -> Tensor:
+    """Durations [L + 1] of a text of bytes ids [L]; of a short one those that nobody speaks are shortened or stretched.
+
+    Models that have heard sentences stretch a word that stands alone (a stop behind "yes" made it 1.6 s long), or rush
+    through it: they know pauses only at the edges of recordings, and few texts of two words.
+    """
+    if not 0 < len(ids) <= SHORT:
+        return durations
+    most = torch.full_like(durations, LONGEST_LETTER)
+    pauses = torch.isin(ids, torch.tensor(PAUSES))
+    most[1:][pauses] = LONGEST_PAUSE
+    most[1:-1][pauses[1:]] = LONGEST_PAUSE  # the letter before a stop holds the silence that follows it
+    durations = torch.minimum(durations, most)
+    least = SPOKEN * len(ids) + EDGES
+    total = float(durations.sum())
+    return durations if total >= least else durations * (least / max(total, 1e-6))
 
 
 def to_starts(durations: Tensor, tokens: float) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tadicodec.checkpoint import (
+    BUNDLED,
     check_numbers,
     find_model,
     load_weights,
@@ -43,7 +44,7 @@ def find_tts_model(name: str | os.PathLike | None, engine: str | None) -> Path:
     """
     if engine is not None and (not isinstance(engine, str) or engine not in ENGINES):
         raise InputError(f"engine {arguments.described(engine)}: there are {' and '.join(ENGINES)}")
-    if name is not None:
+    if name is not None and not (isinstance(name, str) and name == BUNDLED):
         return find_model(name, HUB_FILES)
     engine = engine or DEFAULT_ENGINE
     folder = Path(str(files("tadicodec"))) / "tts" / "assets" / engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadicodec.tts.duration import LEAST, Durations, by_bytes, speaking_rate, to_starts
+from tadicodec.tts.duration import LEAST, Durations, by_bytes, plausible, speaking_rate, to_starts
 from tadicodec.tts.text_reader import BYTES
 
 USUAL = 0.42  # tokens a byte of English read aloud, 15 letters a second; only where a prompt says nothing better
@@ -40,7 +40,7 @@ def timed_script(
 ) -> Script:
     """The script for models that are told times: byte ids of both texts, spoken one after the other at the prompt's
     rate."""
-    new = predict(durations, text)
+    new = plausible(predict(durations, text), torch.tensor(text))
     if not prompt_text:
         length = tokens or max(round(float(new.sum())), LEAST)
         starts = prompt_tokens + to_starts(new, length)

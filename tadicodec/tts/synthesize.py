@@ -17,11 +17,11 @@ from tadicodec.guards import arguments
 from tadicodec.pipeline.waves import Wave, generator_of, to_samples
 from tadicodec.speech import SAMPLES_PER_TOKEN, Prompt, Speech
 from tadicodec.text.clean import clean
-from tadicodec.text.numbers import say
 from tadicodec.tts.engines import Engine, load_engine
 from tadicodec.tts.folder import find_tts_model
 from tadicodec.tts.script import USUAL, Script
 from tadicodec.tts.sentences import split_sentences
+from tadicodec.tts.spoken import as_said
 from tadicodec.tts.text_reader import BYTES
 
 LONGEST_SENTENCE = 12.0  # seconds; speech language models are trained on sentences
@@ -146,7 +146,7 @@ class Speaker:
         them."""
         text = clean(text)
         if self.engine.config.text == BYTES:
-            text = say(text)  # numbers and abbreviations as they are said, so that their length counts
+            text = as_said(text)  # numbers and abbreviations in words, so that their length counts
         sentences = split_sentences(text, self.longest(prompt))
         scripts = [self.engine.script(sentence, prompt) for sentence in sentences]
         most = self.codec.limits.piece_tokens

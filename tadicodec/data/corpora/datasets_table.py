@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tadicodec.data.corpora.recording import BytesSound, FileSound, Recording
+from tadicodec.data.corpora.recording import BytesSound, FileSound, Recording, Sound
 from tadicodec.errors import InputError
 from tadicodec.guards.extras import need
 
@@ -111,16 +111,16 @@ def rows(split: str, table: Any, options: TableOptions) -> Iterator[Recording]:
     audio = (options.columns or {}).get("audio") or next(
         (name for name, kind in features.items() if isinstance(kind, datasets.Audio)), None
     )
-    if audio not in features:
+    if audio is None or audio not in features:
         raise InputError(f"the dataset has no Audio column; it has {', '.join(features) or 'unknown ones'}")
     table = table.cast_column(audio, datasets.Audio(decode=False))
     named = {role: column(role, features, options) for role in NAMES}
     alone = None if options.stream else table.select_columns([audio])
     for number, row in enumerate(table):
         known = {role: None if name is None or row[name] is None else str(row[name]) for role, name in named.items()}
-        name = known["id"] or f"{split}-{number}" if split else known["id"] or str(number)
+        name = str(known["id"] or (f"{split}-{number}" if split else number))
         here = sound_of(row[audio], name)
-        sound = here if alone is None else RowSound(alone, audio, number, name, here.size())
+        sound: Sound = here if alone is None else RowSound(alone, audio, number, name, here.size())
         text = None if known["text"] is None else " ".join(known["text"].split())
         yield Recording(name, sound, text, known["speaker"] or "", here.seconds(), split)
 

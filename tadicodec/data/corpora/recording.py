@@ -19,7 +19,9 @@ SPLIT_NAMES = {"validation": VALID, "dev": VALID, "val": VALID}  # as others cal
 class Sound(Protocol):
     """Where the samples of a recording are."""
 
-    name: str  # for messages
+    @property
+    def name(self) -> str:
+        """What messages call it."""
 
     def size(self) -> int:
         """Bytes (or samples) it takes, so that a changed recording is noticed; -1 where that cannot be told."""

@@ -1,0 +1,115 @@
+"""Answer HTTP requests: speech and transcriptions as OpenAI's clients ask for them, token files, figures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tadicodec.cli import options
+from tadicodec.cli.closing import notice, warn
+from tadicodec.cli.loading import SAVED, load_codec
+from tadicodec.errors import InputError
+
+if TYPE_CHECKING:
+    from tadicodec.codec import Codec
+    from tadicodec.speech import Prompt
+    from tadicodec.tts.synthesize import Speaker
+
+LIMITS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "requests": (options.positive, "requests taken at once, then 429"),
+    "batch": (options.positive, "recordings encoded together"),
+    "megabytes": (float, "of a request, then 413"),
+    "seconds": (float, "of a recording, then 413"),
+    "characters": (int, "of a text, then 413"),
+    "timeout": (float, "seconds a request may take, then 504"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (127.0.0.1: this machine)")
+    parser.add_argument("--port", type=port, default=8000, metavar="P", help="port, 0 for a free one (8000)")
+    parser.add_argument(
+        "--voices", metavar="FOLDER", help="saved prompts, NAME.safetensors each: make them with `tadicodec prompt`"
+    )
+    parser.add_argument("--tts-model", metavar="M", help="folder or Hugging Face id of another speech language model")
+    for name, (kind, about) in LIMITS.items():
+        parser.add_argument(f"--max-{name}" if name != "timeout" else "--timeout", dest=name, type=kind, help=about)
+    options.add_model(parser)
+
+
+def port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished."""
+    import uvicorn
+
+    from tadicodec.serve.app import create_app
+    from tadicodec.serve.settings import LOOPBACK, TOKEN_VARIABLE, ServeConfig
+
+    limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
+    config = ServeConfig(**limits, token=os.environ.get(TOKEN_VARIABLE))
+    voices = load_voices(args.voices)
+    codec = load_codec(args)
+    app = create_app(codec, load_speakers(args, codec), voices, config)
+    if config.token is None and args.host not in LOOPBACK:
+        warn(f"anyone who reaches {args.host} may use this server; set {TOKEN_VARIABLE} to a secret to change that")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=args.host,
+            port=args.port,
+            log_level="info",
+            server_header=False,
+            timeout_graceful_shutdown=int(config.timeout) + 1,
+        )
+    )
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.run()  # it handles both signals itself, and raises them again when all is done
+    except SystemExit:  # uvicorn has said why it cannot listen
+        return 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not server.started:
+        return 2
+    notice("stopped; what was begun was finished")
+    return 0
+
+
+def load_voices(folder: str | None) -> dict[str, Prompt]:
+    """Saved prompts by the names of their files. Raises InputError."""
+    from tadicodec.tdc.saved_prompt import load_prompt
+
+    if folder is None:
+        return {}
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder} is not a folder; --voices names one that holds saved prompts")
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix == SAVED)
+    if not paths:
+        raise InputError(f"{folder} holds no saved prompt; `tadicodec prompt voice.wav {folder}/NAME{SAVED}` makes one")
+    return {path.stem: load_prompt(path) for path in paths}
+
+
+def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
+    """The model of --tts-model, or the bundled ones where they fit the codec; a codec alone speaks nothing."""
+    from tadicodec.checkpoint import find_model
+    from tadicodec.tts.folder import DEFAULT_ENGINE
+    from tadicodec.tts.model_config import ENGINES
+    from tadicodec.tts.synthesize import Speaker
+
+    if args.tts_model is not None:
+        return {"tadicodec": Speaker.from_pretrained(args.tts_model, codec=codec, dtype=codec.dtype)}
+    if codec.folder != find_model(None):
+        return {}
+    named = {f"tadicodec-{engine}": Speaker.from_pretrained(None, engine=engine, codec=codec) for engine in ENGINES}
+    return {"tadicodec": named[f"tadicodec-{DEFAULT_ENGINE}"], **named}
