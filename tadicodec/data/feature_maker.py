@@ -66,6 +66,7 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
 
 
 def leave_signals() -> None:
+    """A worker's: Ctrl-C is for the main process, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -167,6 +168,7 @@ def load_wave(item: Utterance, sample_rate: int) -> np.ndarray:
 
 
 def describe(item: Utterance, shard: int, start: int, frames: int, config: MelConfig) -> Clip:
+    """The index's line of an utterance: `frames` mel frames from `start` in a shard."""
     from tadicodec.audio.mel import valid_bins
 
     return Clip(
@@ -183,12 +185,14 @@ def describe(item: Utterance, shard: int, start: int, frames: int, config: MelCo
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file, whole or not at all. Raises InputError."""
     with whole_file(path) as file:
         # numpy writes to a file of the system without saying why it failed; to a plain `write` it does
         np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def write_lines(path: Path, rows: list[Clip], heading: dict[str, str] | None = None) -> None:
+    """Write JSON lines, whole or not at all. Raises InputError."""
     documents = [*([heading] if heading else []), *map(asdict, rows)]
     with whole_file(path) as file:
         file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents).encode())

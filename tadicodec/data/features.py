@@ -96,6 +96,7 @@ class Features:
         return self.part(clip.shard, "wave", (clip.start + first) * hop, frames * hop).astype(np.float32) / 32768
 
     def part(self, shard: int, kind: str, begin: int, count: int) -> np.ndarray:
+        """`count` rows from `begin` of a shard's array. Raises InputError where it has fewer."""
         found = self.open(shard, kind)[begin : begin + count]
         if len(found) != count:
             raise damaged(self.folder / f"{shard:05d}.{kind}.npy", "it ends before what the index says")
@@ -114,4 +115,5 @@ class Features:
 
 
 def damaged(path: Path, why: str) -> InputError:
+    """What to raise for a shard that cannot be read."""
     return InputError(f"{path}: damaged ({why}); delete it and run `tadicodec prepare` again")

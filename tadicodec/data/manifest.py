@@ -157,6 +157,7 @@ def label(row: dict[str, Any], name: str) -> str:
 
 
 def number(value: Any, name: str) -> float:
+    """A figure of a line. Raises InputError for anything else."""
     if type(value) not in (int, float) or abs(value) > 1e12:
         raise InputError(f"{name} is a number, not {value!r}")
     return float(value)

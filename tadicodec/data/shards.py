@@ -33,6 +33,7 @@ def arrow() -> Any:
 
 
 def schema() -> Any:
+    """The columns of a shard and their types."""
     pa = arrow()
     kinds = {"codes": pa.list_(pa.int32()), "seconds": pa.float64(), "starts": pa.list_(pa.float32())}
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in COLUMNS])

@@ -82,6 +82,7 @@ def telephone(found: re.Match[str]) -> str:
 
 
 def one_by_one(digits: str) -> str:
+    """Digits spelled each for itself."""
     return " ".join(words(digit) for digit in digits)
 
 

@@ -16,6 +16,7 @@ from tadicodec.train.state import ROOM
 
 
 class Board:
+    """Writes numbers and pictures of a run, on the main process only."""
     def __init__(self, out: Path, steps: int, step: int, *, main: bool, bar: bool) -> None:
         from tqdm import tqdm
 
@@ -43,11 +44,13 @@ class Board:
                     file.close()
 
     def advance(self, metrics: dict[str, Tensor]) -> None:
+        """Count a step and show its metrics now and then."""
         self.bar.update()
         if not self.bar.disable and self.bar.n % 10 == 0:
             self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in metrics.items() if "/" not in name})
 
     def scalars(self, kind: str, values: dict[str, Tensor | float], step: int) -> None:
+        """Log numbers of a kind (train, valid) at a step. Raises InputError when they cannot be written."""
         if self.log is None:
             return
         numbers = {name: round(float(value), 6) for name, value in values.items()}
@@ -100,6 +103,7 @@ def step_of(line: str) -> float:
 
 
 def tensorboard(out: Path, step: int) -> Any | None:
+    """TensorBoard's writer, None where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except (ImportError, OSError):

@@ -32,6 +32,7 @@ Collate = Callable[[list[int], torch.Generator], Batch]
 
 @dataclass(frozen=True)
 class LoopConfig:
+    """How long a run is, and how often it logs, validates and saves."""
     steps: int = 10000
     seed: int = 0
     ema: float = 0.999
@@ -59,6 +60,7 @@ class Data:
 
 
 class Trainer:
+    """Takes a task's networks through the steps of a recipe, on one process or several."""
     def __init__(self, task: Task, out: Path, loop: LoopConfig, optim: OptimConfig, accelerator: Accelerator) -> None:
         self.task, self.out, self.loop, self.optim, self.accelerator = task, out, loop, optim, accelerator
         plain = dict(task.networks)
@@ -99,6 +101,7 @@ class Trainer:
             yield
 
     def run_alone(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool) -> TrainState:
+        """As `run`, with the lock held."""
         if self.accelerator.is_main_process:
             clear_drafts(self.out)
         self.accelerator.wait_for_everyone()

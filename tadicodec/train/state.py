@@ -143,6 +143,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors stores them: on the CPU, in a row."""
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
@@ -154,6 +155,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser the state that `optimizer_tensors` took from one."""
     document = optimizer.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

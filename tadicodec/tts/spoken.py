@@ -45,6 +45,7 @@ def initials(word: str) -> bool:
 
 
 def spelled(word: str) -> str:
+    """The names of a word's letters."""
     return " ".join(NAMES[letter] for letter in word.lower())
 
 
