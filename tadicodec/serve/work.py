@@ -154,7 +154,8 @@ class Worker:
 
     def companions(self, first: Encoding) -> list[Job]:
         """Recordings that are encoded with this one."""
-        chosen, samples = [], 0
+        chosen: list[Job] = []
+        samples = 0
         for job in self.jobs:
             if isinstance(job, Encoding) and len(chosen) < self.batch:
                 samples += len(job.wave)
