@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tadicodec.errors import InputError
-from tadicodec.extras import missing
+from tadicodec.guards.extras import missing
 from tadicodec.text.captions import Word
 
 if TYPE_CHECKING:
