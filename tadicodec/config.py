@@ -359,7 +359,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
     for item in fields(kind):  # type: ignore[arg-type]
         if item.name not in values:
             continue
-        default = item.default if item.default_factory is MISSING else item.default_factory()
+        default: Any = item.default if item.default_factory is MISSING else item.default_factory()
         value, kind_of_default = values[item.name], type(default)
         if kind_of_default is float and type(value) in (int, str):
             value = number(value)  # YAML reads 1e-3 as a string
