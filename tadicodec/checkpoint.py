@@ -27,6 +27,7 @@ from tadicodec.errors import InputError, reason
 from tadicodec.guards import arguments
 from tadicodec.guards.extras import need
 from tadicodec.integers.layout import restore
+from tadicodec.integers.stored_matrix import SCALE, from_integers, scales_of
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.outputs import writing
@@ -38,14 +39,16 @@ FLOATING = ("F64", "F32", "F16", "BF16")  # types of safetensors that weights ma
 BUNDLED = "bundled"  # the model that comes with the package, where a name is asked for
 PREPROCESSOR = "preprocessor_config.json"  # by which transformers knows how to make a batch of recordings
 ENCODER = ("encoder.", "vq_in_linear.")  # where the names of the tensors begin that decide the codes
-MODEL_FILES = ("config.json", PREPROCESSOR, "model.safetensors", "vocoder", "text_tokenizer", "README.md")
-MODEL_FILES += ("__pycache__",)
+MODEL_FILES = (
+    *("config.json", PREPROCESSOR, "model.safetensors", "vocoder", "text_tokenizer", "README.md"),
+    "__pycache__",
+)
 HUB_FILES = ("config.json", PREPROCESSOR, "*.safetensors", "vocoder/*", "text_tokenizer/*")
 
 
 def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FILES) -> Path:
-    """Folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself, else a
-    Hugging Face id, whose files that match `hub_files` are fetched.
+    """The folder of a model: None or "bundled" is the one that comes with the package, an existing folder is itself,
+    and anything else a Hugging Face id, whose files that match `hub_files` are fetched.
 
     Raises:
         InputError: neither a model folder nor an id that can be fetched.
@@ -63,7 +66,8 @@ def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FI
 
 
 def fetch(name: str, hub_files: Sequence[str]) -> Path:
-    """Download (or find in the cache) a published model by its id; only called when the user named one."""
+    """Download a published model by its id, or find it in the cache. Only called when the user has named one. Raises
+    InputError."""
     need("huggingface_hub", f"fetching {name}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -75,11 +79,13 @@ def fetch(name: str, hub_files: Sequence[str]) -> Path:
 
 
 def load_config(folder: Path) -> CodecConfig:
+    """The configuration of a model folder. Raises InputError where it has none, or one that is not supported."""
     return read_config(folder / "config.json")
 
 
 class Unfilled(TorchFunctionMode):
-    """Initial weights are not drawn. (torch's meta device would do the same, and import its compiler for seconds.)"""
+    """While it is active, initial weights are not drawn. (torch's meta device would do the same, and import its
+    compiler for seconds.)"""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -125,6 +131,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def recomputed(name: str) -> bool:
+    """Whether a tensor of this name can be computed again, as windows and filters can; such tensors are not loaded."""
     return name in RECOMPUTED or name.endswith(RECOMPUTED_ENDINGS)
 
 
@@ -138,8 +145,14 @@ def check_fits(module: nn.Module, path: Path) -> None:
     own = module.state_dict()
     with opened(path) as file:
         found = {name: file.get_slice(name) for name in file.keys() if not recomputed(name)}  # noqa: SIM118
+    scales = scales_of(found)
     problems = [f"{name} is missing" for name in own if name not in found]
-    problems += [f"{name} is not part of the model" for name in found if name not in own]
+    problems += [f"{name} is not part of the model" for name in found.keys() - own.keys() - set(scales.values())]
+    problems += [
+        f"{scale} is {found[scale].get_shape()}, not one for each row"
+        for name, scale in scales.items()
+        if found[scale].get_shape() != [*found[name].get_shape()[:1], 1] or found[scale].get_dtype() not in FLOATING
+    ]
     problems += [
         f"{name} is {found[name].get_shape()}, the configuration says {list(tensor.shape)}"
         for name, tensor in own.items()
@@ -148,7 +161,7 @@ def check_fits(module: nn.Module, path: Path) -> None:
     problems += [
         f"{name} is of type {found[name].get_dtype()}, the configuration says {tensor.dtype}"
         for name, tensor in own.items()
-        if name in found and (found[name].get_dtype() in FLOATING) != tensor.is_floating_point()
+        if name in found and (found[name].get_dtype() in FLOATING or name in scales) != tensor.is_floating_point()
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -179,9 +192,17 @@ def load_weights(module: nn.Module, path: Path) -> None:
     own = module.state_dict()
     with opened(path) as file:
         # Weights may be stored in half precision; the network decides what it computes in.
-        tensors = {name: file.get_tensor(name).to(tensor.dtype) for name, tensor in own.items()}
+        tensors = {name: stored_tensor(file, name, tensor).to(tensor.dtype) for name, tensor in own.items()}
     check_numbers(tensors, path)
     module.load_state_dict(tensors, assign=False)
+
+
+def stored_tensor(file: Any, name: str, own: Tensor) -> Tensor:
+    """A tensor of an open safetensors file; a matrix that is stored as integers is multiplied out."""
+    value = file.get_tensor(name)
+    if value.dtype == torch.int8 and own.is_floating_point():
+        return from_integers(value, file.get_tensor(name + SCALE))
+    return value
 
 
 def check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -207,7 +228,7 @@ def load_networks(folder: Path, config: CodecConfig) -> tuple[Autoencoder, Vocod
 
 
 def vocoder_file(folder: Path) -> Path:
-    """The one safetensors file under vocoder/."""
+    """The one safetensors file under vocoder/ of a model folder. Raises InputError where there is none, or more."""
     found = sorted((folder / "vocoder").glob("*.safetensors"))
     if len(found) != 1:
         raise InputError(f"{folder / 'vocoder'}: holds {len(found)} safetensors files; a model has exactly one")
@@ -215,7 +236,8 @@ def vocoder_file(folder: Path) -> Path:
 
 
 def content_hash(module: nn.Module, prefixes: tuple[str, ...]) -> str:
-    """Hash of the tensors under these name prefixes, the same for every dtype that stores the same values."""
+    """A hash of the tensors whose names begin so, as 16 hexadecimal digits. It is the same for every dtype that stores
+    the same values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if name.startswith(prefixes):
@@ -225,9 +247,10 @@ def content_hash(module: nn.Module, prefixes: tuple[str, ...]) -> str:
 
 
 class Described(Protocol):
-    """A configuration of any kind of model."""
+    """A configuration of any kind of model, which can be written as config.json."""
 
-    def to_dict(self) -> dict[str, Any]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values."""
 
 
 def save_model(
@@ -280,7 +303,7 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:
-    """A model may replace a model, never anything else."""
+    """Raise InputError for a folder that must not be replaced: a model may replace a model, never anything else."""
     if not folder.exists():
         return
     if not overwrite:
@@ -301,7 +324,7 @@ def to_dtype(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str,
 
 
 def check_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The precision itself. Raises InputError for what is none."""
+    """The precision itself. Raises InputError for one in which networks cannot compute."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InputError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, not {arguments.described(dtype)}")
     return dtype

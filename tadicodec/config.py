@@ -32,7 +32,11 @@ MOST_STEPS, MOST_TEXT, LONGEST_PIECE, MOST_GUIDANCE = 10_000, 1 << 20, 3600, 100
 
 @dataclass(frozen=True)
 class MelConfig:
-    """Signal front end (facts: 24 kHz, 128 bins, 50 Hz)."""
+    """The spectrogram: 24 kHz, 128 mel bands, 50 frames a second.
+
+    Raises:
+        InputError: a value out of range.
+    """
 
     sample_rate: int = 24000
     n_fft: int = 1920
@@ -56,7 +60,11 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Encoder, quantizer and flow-matching decoder; defaults are the published full size."""
+    """Encoder, quantizer and flow-matching decoder; the defaults are the published full size.
+
+    Raises:
+        InputError: a value out of range, or one that this package does not support.
+    """
 
     mel_dim: int = 128
     hidden_size: int = 1024
@@ -125,16 +133,22 @@ class AutoencoderConfig:
 
     @property
     def ffn_size(self) -> int:
+        """The width of the feed-forward networks."""
         return self.intermediate_size or 4 * self.hidden_size
 
     @property
     def codebook_size(self) -> int:
+        """How many codes there are."""
         return 2**self.vq_emb_dim
 
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """Vocos; defaults are the published full size."""
+    """The vocoder, Vocos; the defaults are the published full size.
+
+    Raises:
+        InputError: a value out of range.
+    """
 
     input_channels: int = 128
     dim: int = 1024
@@ -192,9 +206,11 @@ class SolverConfig:
 
     @property
     def guided(self) -> bool:
+        """Whether guidance does anything at all."""
         return self.guidance not in (0.0, 1.0) and self.guidance_from <= self.guidance_to
 
     def guided_at(self, time: float) -> bool:
+        """Whether guidance is on at this time."""
         return self.guided and self.guidance_from <= time <= self.guidance_to
 
     @property
@@ -233,7 +249,11 @@ class InferenceConfig:
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Everything config.json holds."""
+    """Everything that config.json holds.
+
+    Raises:
+        InputError: values that do not belong together, or that this package does not support.
+    """
 
     mel: MelConfig = field(default_factory=MelConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -280,6 +300,7 @@ class CodecConfig:
             raise InputError(f"config.json is not a TaDiCodec configuration: {error!r}") from error
 
     def to_dict(self) -> dict[str, Any]:
+        """The document that `from_dict` reads."""
         return {
             "model_type": MODEL_TYPE,
             "name": self.name,
@@ -303,7 +324,7 @@ class CodecConfig:
 
 
 def require_range(section: str, config: object, low: float, high: float, *names: str) -> None:
-    """Raises InputError naming the first of these fields of a recipe's section that is not within low .. high."""
+    """Raise InputError that names the first of these fields of a recipe's section that is not within low .. high."""
     for name in names:
         if not low <= getattr(config, name) <= high:
             wanted = f"at least {low}" if high == math.inf else f"between {low} and {high}"
@@ -311,14 +332,14 @@ def require_range(section: str, config: object, low: float, high: float, *names:
 
 
 def require_positive(section: str, config: object, *names: str) -> None:
-    """Raises InputError naming the first of these fields that is not a finite number above 0."""
+    """Raise InputError that names the first of these fields that is not a finite number above 0."""
     for name in names:
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"config: {section} {name} must be positive, not {getattr(config, name)}")
 
 
 def require_sizes(section: str, config: object, most: int, *names: str, least: int = 1) -> None:
-    """Raises InputError naming the first of these fields that is not a whole number from `least` to `most`."""
+    """Raise InputError that names the first of these fields that is not a whole number from `least` to `most`."""
     for name in names:
         value = getattr(config, name)
         if type(value) is not int or not least <= value <= most:
@@ -338,7 +359,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
     for item in fields(kind):  # type: ignore[arg-type]
         if item.name not in values:
             continue
-        default = item.default_factory() if item.default is MISSING else item.default
+        default: Any = item.default if item.default_factory is MISSING else item.default_factory()
         value, kind_of_default = values[item.name], type(default)
         if kind_of_default is float and type(value) in (int, str):
             value = number(value)  # YAML reads 1e-3 as a string
@@ -351,6 +372,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 
 
 def number(value: int | str) -> float | int | str:
+    """A number that stands as an integer or as text (YAML reads 1e-3 as text), as float; anything else as it is."""
     try:
         return float(value)
     except (ValueError, OverflowError):

@@ -100,7 +100,7 @@ def writing(path: str | Path, advice: str = "") -> Iterator[None]:
 
 
 def cause_of_failure(folder: Path) -> str:
-    """Why nothing more can be written into a folder, found by trying ("" where it can): some libraries do not say."""
+    """Why nothing more can be written into a folder (some libraries do not say), found by trying; "" where it can."""
     probe = temporary(folder)
     try:
         with open(probe, "xb") as file:
@@ -162,5 +162,5 @@ def send(stream: BinaryIO, data: bytes) -> None:
 
 
 def temporary(folder: Path) -> Path:
-    """A free name in `folder`: short, so that it fits wherever the real name does."""
+    """A free name in `folder`, short enough to fit wherever the real name does."""
     return folder / f".tadicodec-{os.getpid()}-{secrets.token_hex(4)}.tmp"

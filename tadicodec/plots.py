@@ -48,6 +48,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
+        """The length of the wave."""
         return len(self.wave) / self.sample_rate
 
 

@@ -80,9 +80,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
 def test_python_runs(page: Path, workplace: Path) -> None:
+    names: dict[str, object] = {}  # later blocks of a page go on where earlier ones ended
     for block in blocks(page, "python"):
         if not block.mark.startswith("skip"):
-            exec(compile(block.text, name_of(page), "exec"), {})
+            exec(compile(block.text, name_of(page), "exec"), names)
 
 
 def test_python_of_the_readme_makes_what_it_says(workplace: Path) -> None:
@@ -121,6 +122,12 @@ def test_scripts_and_extras_exist(page: Path) -> None:
         for word in command:
             if found := re.search(r"\[(.+)\]$", word):
                 assert set(found[1].split(",")) <= extras, command
+
+
+def test_extras_are_listed() -> None:
+    """Those that are for nobody but developers of a baseline are not."""
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.M)
+    assert extras_of_the_package() - {"torchaudio", "encodec"} <= set(listed)
 
 
 def extras_of_the_package() -> set[str]:

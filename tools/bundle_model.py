@@ -1,4 +1,4 @@
-"""Join a trained codec and a trained vocoder into one model folder: half precision, the vocoder's matrices in 8 bits.
+"""Join a trained codec and a trained vocoder into one model folder: matrices in 8 bits, the rest in half precision.
 
     python tools/bundle_model.py runs/codec/model runs/vocoder/model tadicodec/assets [--steps 8] [--guidance 2.0] ...
 
@@ -24,6 +24,7 @@ from tadicodec.errors import InputError
 from tadicodec.integers.layout import describe, linear_layers
 from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import Format
+from tadicodec.integers.stored_matrix import store_matrices
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.quant.glm import round_linear
 
@@ -37,8 +38,9 @@ def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> N
     network = Vocoder(shape)
     load_weights(network, vocoder / "vocoder.safetensors")
     pack_linear(network)
+    tensors = read_tensors(codec / "model.safetensors")
     weights = {
-        "model.safetensors": to_dtype(read_tensors(codec / "model.safetensors"), torch.float16),
+        "model.safetensors": to_dtype(store_matrices(tensors, stored_in_8_bits), torch.float16),
         "vocoder/model.safetensors": to_dtype(network.state_dict(), torch.float16),
     }
     config = replace(
@@ -50,6 +52,11 @@ def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> N
     save_model(out, config, weights, overwrite=True)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{out}: {size / 1e6:.1f} MB, weights {Codec.from_pretrained(out).weights}")
+
+
+def stored_in_8_bits(name: str) -> bool:
+    """Every matrix of a block and of what joins them; not those beside the codes and the mel, nor the time's."""
+    return name.endswith("_proj.weight") or name.startswith(("aligner.", "transcriber.", "encoder.", "text_emb."))
 
 
 def pack_linear(network: nn.Module) -> None:

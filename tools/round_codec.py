@@ -2,9 +2,9 @@
 
     python tools/round_codec.py runs/codec/model runs/rounded
 
-writes the same model with the matrices of encoder, aligner and transcriber on the grid of their 8-bit form, and all
-else at what half precision holds. The numbers themselves are stored in float32, so that training can go on from
-them; to round them once more changes nothing.
+writes the same model with the matrices of encoder, aligner and transcriber on the grid of their 8-bit form, and the
+rest at what half precision holds. The numbers themselves are stored in float32, so that training can go on from them;
+to round them once more changes nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from torch import nn
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import linear_layers
-from tadicodec.integers.packed_linear import Format
-from tadicodec.quant.glm import nearest
+from tadicodec.integers.stored_matrix import from_integers, to_integers
 
 ROUNDED = ("encoder.", "aligner.", "transcriber.")
-FORM = Format(bits=8)
 
 
 def round_matrices(model: nn.Module) -> None:
@@ -33,7 +31,7 @@ def round_matrices(model: nn.Module) -> None:
             tensor.copy_(tensor.half())
         for name, linear in linear_layers(model).items():
             if name.startswith(ROUNDED):
-                linear.weight.copy_(nearest(linear.weight, FORM).weight())
+                linear.weight.copy_(from_integers(*to_integers(linear.weight)))
 
 
 def round_codec(source: Path, out: Path) -> None:

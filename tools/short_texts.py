@@ -1,7 +1,8 @@
 """Very short texts, capitals, numbers in groups and repeated words, spoken and read by a Whisper: which words arrive.
 
     python tools/speech_models.py --install
-    python tools/short_texts.py --asr ~/.cache/tadicodec/whisper-base --prompts samples/austen_1.flac samples/austen_3.flac
+    python tools/short_texts.py --asr ~/.cache/tadicodec/whisper-base \
+      --prompts samples/austen_1.flac samples/austen_3.flac
 
 The sentences, and what should be heard, are in short_texts.tsv. A recogniser needs context that one word does not give
 it: read differences between two runs, not the figures themselves.

@@ -1,1 +1,1 @@
-"""Files, sample rates and the mel spectrogram."""
+"""Recordings: files of many kinds, blocks of any length, sample rates, levels, and the mel spectrogram."""

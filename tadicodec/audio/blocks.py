@@ -38,7 +38,7 @@ def read_wave_blocks(source: Source, sample_rate: int) -> Iterator[np.ndarray]:
 
 
 class Resampler:
-    """Blocks at one rate to blocks at another, together exactly ceil(N * to / from) samples."""
+    """Changes the sample rate of blocks as they come; together they give exactly ceil(N * to / from) samples."""
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         self.rates = (from_rate, to_rate)
@@ -48,13 +48,14 @@ class Resampler:
             self.soxr = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
+        """The next block [n] -> the samples [m] that can be given with it."""
         self.taken += len(block)
         made = block if self.soxr is None else self.soxr.resample_chunk(block)
         self.given += len(made)
         return made
 
     def finish(self) -> np.ndarray:
-        """What is still to come."""
+        """The samples that are still to come after the last block."""
         from_rate, to_rate = self.rates
         left = -(-self.taken * to_rate // from_rate) - self.given
         if self.soxr is None:
@@ -98,7 +99,8 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
 
 @contextmanager
 def failing_for_a_reason(path: str | Path, partial: Path) -> Iterator[None]:
-    """libsndfile calls a full disk a "System error."; what the system says of the same folder is the cause."""
+    """What fails while the context is open says why: libsndfile calls a full disk a "System error.", so the system is
+    asked about the folder."""
     try:
         yield
     except soundfile.LibsndfileError as error:
@@ -107,6 +109,7 @@ def failing_for_a_reason(path: str | Path, partial: Path) -> Iterator[None]:
 
 
 def put(file: soundfile.SoundFile, block: np.ndarray) -> int:
+    """Write a block [n] to a file, clipped to [-1, 1]; returns n."""
     file.write(clipped(block))
     return len(block)
 
@@ -139,7 +142,7 @@ def send_wave_blocks(stream: BinaryIO, blocks: Iterable[np.ndarray], samples: in
 
 
 def pcm(block: np.ndarray, sample_rate: int) -> bytes:
-    """16-bit samples as libsndfile rounds them."""
+    """A block [n] as 16-bit samples, little-endian, rounded as libsndfile rounds them."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(
         buffer, "w", sample_rate, channels=1, subtype="PCM_16", format="RAW", endian="LITTLE"
@@ -149,6 +152,7 @@ def pcm(block: np.ndarray, sample_rate: int) -> bytes:
 
 
 def clipped(block: np.ndarray) -> np.ndarray:
+    """A block [n] as float32 in [-1, 1]. Raises InputError unless it has one dimension and is finite."""
     if block.ndim != 1 or not np.isfinite(block).all():
         raise InputError("only a one-dimensional wave of finite samples can be written")
     return np.clip(block, -1.0, 1.0).astype(np.float32)

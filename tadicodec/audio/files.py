@@ -29,8 +29,8 @@ BLOCK = 1 << 18  # samples: libsndfile's Vorbis writer fails on long calls
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says: `samples` per channel at `sample_rate` Hz, counted where the header does not say it;
-    `notes` are what of the file cannot be read."""
+    """What a file says about itself: `samples` per channel at `sample_rate` Hz, counted where its header does not say
+    it. `notes` are what of the file cannot be read."""
 
     samples: int
     sample_rate: int
@@ -41,6 +41,7 @@ class AudioInfo:
 
     @property
     def seconds(self) -> float:
+        """The length of the recording."""
         return self.samples / self.sample_rate
 
 
@@ -105,6 +106,6 @@ def audio_bytes(wave: np.ndarray, sample_rate: int, extension: str) -> bytes:
 
 
 def check_extension(extension: str) -> None:
-    """Raises InputError unless files with this extension can be written."""
+    """Raise InputError unless files with this extension can be written."""
     if extension.lower() not in WRITABLE:
         raise InputError(f"cannot write {extension or 'audio without an extension'}; use {', '.join(WRITABLE)}")

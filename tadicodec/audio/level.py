@@ -12,17 +12,18 @@ MOST = 40.0  # dB of gain
 
 
 class Leveller:
-    """One recording's pieces in order -> the same at `level` dB (RMS of the speech, of full scale); 0 changes nothing.
+    """Brings the pieces of one recording, one after the other, to a level in dB (RMS of the speech, of full scale).
+    Level 0 changes nothing.
 
-    The gain follows the loudest piece so far, so a pause is not blown up to speech, and depends on nothing that comes
-    later: reading block by block gives what reading at once does.
+    The gain follows the loudest piece so far, so a pause is not amplified to speech, and it depends on nothing that
+    comes later: reading block by block gives what reading at once does.
     """
 
     def __init__(self, level: float) -> None:
         self.level, self.loudest = level, 0.0
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """[N] float32 -> [N]."""
+        """The next piece [N] float32 -> the same at the level, [N]."""
         if self.level == 0:
             return samples
         self.loudest = max(self.loudest, speech_power(samples))
@@ -35,6 +36,6 @@ class Leveller:
 
 
 def speech_power(samples: np.ndarray) -> float:
-    """Mean power of [N] without its pauses."""
+    """The mean power of a wave [N] without its pauses."""
     whole = np.square(np.pad(samples, (0, -len(samples) % BIN)).astype(np.float64)).reshape(-1, BIN).mean(1)
     return float(whole[whole >= QUIET * whole.max()].mean())

@@ -33,8 +33,11 @@ Bytes = bytes | mmap
 
 @dataclass(frozen=True)
 class Marks:
-    """The recording is `prefix` and bytes start .. stop (None: to the end) with `patches` (offset -> bytes) laid over
-    them; `notes` say what of the file is not in it; `{seconds}` in them is how much was read."""
+    """Where a recording lies in its file, and what of the file is not in it.
+
+    The recording is `prefix` and then bytes start .. stop (None: to the end) with `patches` (offset -> bytes) laid over
+    them. `notes` say what is missing; `{seconds}` in them stands for how much was read.
+    """
 
     prefix: bytes = b""
     start: int = 0
@@ -49,6 +52,8 @@ class Marks:
 
 
 class Chunk(NamedTuple):
+    """A named part of a RIFF or AIFF file: its bytes start .. stop."""
+
     name: bytes
     start: int  # of its contents
     size: int  # announced
@@ -56,7 +61,7 @@ class Chunk(NamedTuple):
 
 @contextmanager
 def contents(stream: BinaryIO) -> Iterator[Bytes]:
-    """All bytes of a seekable stream, of which only what is looked at is read."""
+    """All bytes of a seekable stream as a sequence, of which only what is looked at is read."""
     if isinstance(stream, io.BytesIO):
         yield stream.getvalue()
         return
@@ -65,7 +70,7 @@ def contents(stream: BinaryIO) -> Iterator[Bytes]:
 
 
 def read_marks(data: Bytes) -> Marks:
-    """What these bytes of a file say; a file of an unknown kind says nothing."""
+    """What the bytes of a file say about the recording in it. A file of an unknown kind says nothing."""
     head = data[:16]
     try:
         if head.startswith((*RIFF, *RIFX)) or head == W64:
@@ -86,7 +91,7 @@ def read_marks(data: Bytes) -> Marks:
 
 
 def cut_mp4(data: Bytes) -> bool:
-    """Whether it is an mp4 or m4a without its index, which recorders write last."""
+    """Whether a file is an mp4 or m4a without its index, which recorders write last."""
     return data[4:8] == b"ftyp" and data.find(b"moov", 8) < 0
 
 
@@ -94,7 +99,7 @@ def cut_mp4(data: Bytes) -> bool:
 
 
 def chunks(data: Bytes, start: int) -> Iterator[Chunk]:
-    """Chunks from `start` on, up to what is none."""
+    """The chunks from byte `start` on, up to what is no chunk."""
     wide, form = data[:16] == W64, "<4sI" if data[:4] in RIFF else ">4sI"
     width, align = (24, 8) if wide else (8, 2)
     while start + width <= len(data):
@@ -110,7 +115,7 @@ def chunks(data: Bytes, start: int) -> Iterator[Chunk]:
 
 
 def chunk_marks(data: Bytes) -> Marks:
-    """Walks to the samples and looks behind them."""
+    """The marks of a RIFF or AIFF file: walks to its samples and looks behind them."""
     rate, long = 0.0, None
     for chunk in chunks(data, 40 if data[:16] == W64 else 12):
         if chunk.name == b"ds64":
@@ -125,6 +130,7 @@ def chunk_marks(data: Bytes) -> Marks:
 
 
 def bytes_per_second(data: Bytes, chunk: Chunk) -> float:
+    """How many bytes of the recording a second has, as its format chunk says."""
     if chunk.name == b"COMM":  # of AIFF: the rate is an 80-bit float
         channels, _, bits, exponent, mantissa = struct.unpack(">hIhHQ", data[chunk.start : chunk.start + 18])
         return channels * ((bits + 7) // 8) * mantissa * 2.0 ** ((exponent & 0x7FFF) - 16383 - 63)
@@ -134,7 +140,7 @@ def bytes_per_second(data: Bytes, chunk: Chunk) -> float:
 
 
 def sample_marks(data: Bytes, samples: Chunk, rate: float) -> Marks:
-    """samples: their chunk; rate: its bytes a second."""
+    """The marks of a file whose samples are this chunk, at so many bytes a second."""
     there, behind = len(data) - samples.start, samples.start + samples.size
     if samples.size > there:
         return Marks(notes=() if samples.size >= STREAMED else tuple(shortage(samples.size, there, rate)))
@@ -154,7 +160,7 @@ def sample_marks(data: Bytes, samples: Chunk, rate: float) -> Marks:
 
 
 def intact(data: Bytes, behind: int) -> bool:
-    """Whether only whole chunks, or nothing, follow from `behind` on; not every writer pads to an even place."""
+    """Whether only whole chunks, or nothing, follow from byte `behind` on. Not every writer pads to an even place."""
     for start in {behind, behind + behind % 2}:
         end = start
         for chunk in chunks(data, start):
@@ -177,13 +183,14 @@ def shortage(announced: int, there: int, rate: float) -> list[str]:
 
 
 def flac_marks(data: Bytes) -> Marks:
-    """One FLAC file glued to another: decoders stop at the first one's length."""
+    """The marks of a FLAC file; where one is glued to another, decoders stop at the first one's length."""
     place = data.find(FLAC_START, 4)
     return Marks() if place < 0 else Marks(stop=place, notes=(ANOTHER,))
 
 
 def ogg_marks(data: Bytes) -> Marks:
-    """Pages count themselves and the last one says that it is; a second first one begins another recording."""
+    """The marks of an Ogg file. Its pages count themselves and the last one says that it is; a second first one begins
+    another recording."""
     numbers: dict[int, int] = {}
     size, flags, place = len(data), 0, 0
     damaged, began = False, True  # the first pages of all streams of one recording come together
@@ -207,8 +214,11 @@ def ogg_marks(data: Bytes) -> Marks:
 
 
 def mp3_marks(data: Bytes) -> Marks:
-    """The frames themselves count, not what the first one says: it may be missing, or speak of the first of several
-    files put together, and libsndfile would stop there."""
+    """The marks of an mp3 file.
+
+    Its frames count, not what the first one says: that may be missing, or speak of the first of several files put
+    together, and libsndfile would stop there.
+    """
     found = counted(data)
     notes = [f"the {found.junk} bytes before its first mp3 frame are no sound and are skipped"] if found.junk else []
     if found.announced is not None and abs(found.frames - found.announced) <= 1:

@@ -1,4 +1,4 @@
-"""Log-mel spectrogram at 50 Hz, the only view of the signal the model has."""
+"""Log-mel spectrogram at 50 Hz, the only view of the signal that the model has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tadicodec.config import MelConfig
 class MelSpectrogram(nn.Module):
     """wave [B, N] -> normalised log-mel [B, N // hop, num_mels].
 
-    Reflect padding of (n_fft - hop) / 2, no centring, magnitude sqrt(re^2 + im^2 + 1e-9), natural log of max(., 1e-5).
+    Reflect padding of (n_fft - hop) / 2, no centring, magnitude sqrt(re^2 + im^2 + 1e-9), natural log of max(., 1e-5),
+    then the configuration's mean and variance.
     """
 
     window: Tensor
@@ -65,15 +66,18 @@ BREAK_MEL, LOG_STEP = BREAK_HZ / LINEAR_STEP, float(torch.log(torch.tensor(6.4, 
 
 
 def hz_to_mel(hz: Tensor) -> Tensor:
+    """Frequencies in Hz -> Slaney's mel."""
     above = BREAK_MEL + torch.log(hz.clamp(min=BREAK_HZ) / BREAK_HZ) / LOG_STEP
     return torch.where(hz >= BREAK_HZ, above, hz / LINEAR_STEP)
 
 
 def mel_to_hz(mel: Tensor) -> Tensor:
+    """Slaney's mel -> frequencies in Hz."""
     above = BREAK_HZ * torch.exp((mel - BREAK_MEL).clamp(min=0) * LOG_STEP)
     return torch.where(mel >= BREAK_MEL, above, mel * LINEAR_STEP)
 
 
 def valid_bins(sample_rate: int, config: MelConfig) -> int:
-    """Mel bins that a recording made at `sample_rate` can fill: bands wholly below its Nyquist frequency."""
+    """How many mel bins a recording that was made at `sample_rate` can fill: the bands that lie wholly below half of
+    it."""
     return int((mel_edges(config)[2:] <= sample_rate / 2 + 1e-6).sum())

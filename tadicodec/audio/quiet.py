@@ -1,5 +1,8 @@
-"""Sound files read without a word: libmpg123 prints what it thinks of a damaged mp3 on standard error by itself, beside
-the one line in which this package says it."""
+"""Sound files read without a word of the library.
+
+libmpg123 prints by itself what it thinks of a damaged mp3 on standard error, beside the one line in which this package
+says it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class QuietFile(soundfile.SoundFile):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """What C code (and, unluckily, another thread) prints to standard error within goes nowhere."""
+    """While the context is open, what C code (and, unluckily, another thread) prints on standard error goes nowhere."""
     with LOCK:
         try:
             kept = os.dup(ERROR_OUTPUT)

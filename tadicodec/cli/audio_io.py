@@ -28,7 +28,7 @@ def read_blocks(job: Job, sample_rate: int) -> Iterator[np.ndarray]:
     """The same in blocks [n], with a progress bar on a terminal. Raises InputError."""
     from tadicodec.audio.blocks import read_wave_blocks
 
-    if is_pipe(job):
+    if job.source is None or is_pipe(job):
         return read_wave_blocks(binary_input() if job.source is None else job.source, sample_rate)
     return shown(read_wave_blocks(job.source, sample_rate), seconds_of(job), sample_rate)
 
@@ -49,6 +49,7 @@ def seconds_of(job: Job) -> float:
     """Length of a job's input, from its header. Raises InputError."""
     from tadicodec.audio.files import inspect_audio
 
+    assert job.source is not None  # nobody asks for the length of a pipe
     return inspect_audio(job.source).seconds
 
 

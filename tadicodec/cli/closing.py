@@ -19,7 +19,8 @@ PATIENCE = 2.0  # seconds
 
 @dataclass(frozen=True)
 class Receipt:
-    """One utterance done: `bytes` is the size of its whole token file, with text, header and prompt."""
+    """What is known of one utterance that is done; `bytes` is the size of its whole token file, with text, header and
+    prompt."""
 
     seconds: float
     tokens: int
@@ -28,7 +29,8 @@ class Receipt:
 
 @dataclass
 class Tally:
-    """Counts what is done from the moment it is made, so make it after the model is loaded."""
+    """Counts what a command has done and the time it took, from the moment the tally is made; so make it after the
+    model is loaded."""
 
     verb: str
     receipts: list[Receipt] = field(default_factory=list)
@@ -36,7 +38,8 @@ class Tally:
     started: float = field(default_factory=time.perf_counter)
 
     def document(self) -> dict[str, str | int | float]:
-        """Figures of the call; rates are per second of audio, the real-time factor is time spent per time of audio."""
+        """The figures of the call by name. Rates are per second of audio; the real-time factor is time spent per time
+        of audio."""
         seconds = sum(receipt.seconds for receipt in self.receipts)
         tokens = sum(receipt.tokens for receipt in self.receipts)
         size = sum(receipt.bytes for receipt in self.receipts)
@@ -53,6 +56,7 @@ class Tally:
         }
 
     def line(self) -> str:
+        """The summary for people: seconds of audio, tokens, rates and real-time factor in one line."""
         figures = self.document()
         files = "1 file" if figures["files"] == 1 else f"{figures['files']} files"
         failed = f", {self.failed} FAILED" if self.failed else ""
@@ -70,7 +74,7 @@ class Tally:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print lines, names of files in them escaped where a terminal would act on them."""
+    """Print lines. What a terminal would act on, as the names of files may hold, is escaped."""
     print("\n".join(map(shown, text.split("\n"))), file=stream)
 
 
@@ -80,12 +84,12 @@ def report(message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """The same for what could be used, but not all of it."""
+    """One line on stderr about something that could be used, but not all of it."""
     notice(f"warning: {message}")
 
 
 def notice(message: str) -> None:
-    """One line on stderr."""
+    """One line on stderr, for people."""
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
 
     tqdm.write(f"tadicodec: {shown(message)}", file=sys.stderr)

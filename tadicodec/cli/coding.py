@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def encode_jobs(codec: Codec, jobs: Sequence[Job], texts: Sequence[str | None]) -> list[Speech]:
-    """One utterance a job. Raises InputError."""
+    """Encode the input of each job, with its text (None: the codec's own transcript). Raises InputError."""
     found: dict[Job, Speech] = {}
     short = [(job, text) for job, text in zip(jobs, texts, strict=True) if not is_long(job)]
     if short:
@@ -54,6 +54,7 @@ def decode_items(
 def streamed(
     codec: Codec, speech: Speech, prompt: Prompt | None, sampling: Sampling, chunk: float | None
 ) -> Iterator[np.ndarray]:
+    """The wave of one utterance in blocks [n], decoded while it is taken, in windows of `chunk` seconds."""
     (generator,) = sampling.keywords(1)["generator"]
     seconds = codec.config.inference.piece_seconds if chunk is None else chunk
     waves = codec.stream(speech, prompt, sampling.steps, sampling.guidance, generator, seconds=seconds)
@@ -61,7 +62,7 @@ def streamed(
 
 
 def join(items: Sequence[Speech]) -> Speech:
-    """Utterances of one model as a batch, codes zero-padded to the longest."""
+    """Utterances of one model as a batch, their codes zero-padded to the longest."""
     from dataclasses import replace
 
     import torch

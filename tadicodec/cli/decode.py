@@ -11,7 +11,7 @@ from tadicodec.cli import options
 from tadicodec.cli.audio_io import write_blocks
 from tadicodec.cli.closing import Receipt, Tally
 from tadicodec.cli.coding import decode_items
-from tadicodec.cli.jobs import run_work
+from tadicodec.cli.jobs import Worker, run_work
 from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import PIPE, Job, pair
 from tadicodec.cli.pipes import binary_input
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec decode`."""
     options.add_paths(parser)
     options.add_model(parser)
     options.add_text(parser, "the text stored in the file")
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
+    """The value of --chunk. Raises an error of argparse where it is out of range."""
     value = float(text)
     if not 0.64 <= value <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not between 0.64 and 3600")
@@ -50,6 +52,7 @@ def seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec decode` and return its exit code. Raises InputError."""
     from tadicodec.audio.files import WRITABLE
 
     work = pair(args.input, args.output, [".tdc"], list(WRITABLE), args.overwrite)
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     return tally.close(args.json, work.piped)
 
 
-class Decoder:
+class Decoder(Worker):
     """Turns token files into waves."""
 
     def __init__(self, codec: Codec, text: str | None, prompt: Prompt | None, args: argparse.Namespace) -> None:
@@ -91,18 +94,18 @@ class Decoder:
         return file
 
     def check(self, name: str, header: Header) -> None:
-        """Raises InputError unless this model made the codes and the prompt is there."""
+        """Raise InputError unless this model made the codes and the prompt that they need is there."""
         if header.weights != self.codec.weights:
             raise InputError(
                 f"{name} was made by model {header.model!r} (weights {header.weights!r}), this is "
                 f"{self.codec.name!r} ({self.codec.weights!r}); give the right one with --model"
             )
-        if header.prompt["source"] == "hash" and self.prompt is None:
-            raise InputError(f"{name} needs the speaker prompt {header.prompt['hash']!r}; give it with --prompt")
-        if header.prompt["source"] == "hash" and self.prompt.hash != header.prompt["hash"]:
-            raise InputError(
-                f"{name} was made for the speaker prompt {header.prompt['hash']!r}, --prompt is {self.prompt.hash!r}"
-            )
+        if header.prompt["source"] == "hash":
+            wanted = header.prompt["hash"]
+            if self.prompt is None:
+                raise InputError(f"{name} needs the speaker prompt {wanted!r}; give it with --prompt")
+            if self.prompt.hash != wanted:
+                raise InputError(f"{name} was made for the speaker prompt {wanted!r}, --prompt is {self.prompt.hash!r}")
 
     def write(self, job: Job, result: tuple[Iterable[np.ndarray], TokenFile]) -> Receipt:
         waves, file = result
@@ -110,7 +113,7 @@ class Decoder:
         return Receipt(file.header.samples / self.codec.sample_rate, file.header.codes, file.size)
 
     def relay(self, job: Job) -> Receipt:
-        """Pipe to pipe: sound goes out while later codes are still to come. Raises InputError."""
+        """Decode from pipe to pipe: sound goes out while later codes are still to come. Raises InputError."""
         from tadicodec.tdc.container import ContainerError
         from tadicodec.tdc.token_stream import TokenStream
 
@@ -124,7 +127,8 @@ class Decoder:
         return Receipt(header.samples / self.codec.sample_rate, header.codes, tokens.size)
 
     def waves(self, tokens: TokenStream) -> Iterator[np.ndarray]:
-        """Blocks [n] as soon as the codes for them are there; all codes first where a prompt comes behind them."""
+        """Blocks [n] as soon as the codes for them are there. Where a prompt comes behind the codes, all of them are
+        read first."""
         from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream
 
         header, prompt, codes = tokens.header, self.prompt, tokens.codes()

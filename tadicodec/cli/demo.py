@@ -11,6 +11,7 @@ from tadicodec.cli.serve import load_engines, port
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec demo`."""
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (127.0.0.1: this machine)")
     parser.add_argument("--port", type=port, default=7860, metavar="P", help="port (7860)")
     parser.add_argument("--tts-model", metavar="M", help="folder or Hugging Face id of another speech language model")
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Until Ctrl-C."""
+    """Run the page until Ctrl-C; the exit code. Raises InputError."""
     import uvicorn
 
     from tadicodec.demo.app import create_demo

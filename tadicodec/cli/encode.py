@@ -10,7 +10,7 @@ from tadicodec.cli import options
 from tadicodec.cli.audio_io import seconds_of
 from tadicodec.cli.closing import Receipt, Tally
 from tadicodec.cli.coding import encode_jobs
-from tadicodec.cli.jobs import run_work
+from tadicodec.cli.jobs import Worker, run_work
 from tadicodec.cli.loading import Voice, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, Work, pair
 from tadicodec.cli.pipes import binary_output
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec encode`."""
     options.add_paths(parser)
     options.add_model(parser)
     options.add_words(parser)
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec encode` and return its exit code. Raises InputError."""
     from tadicodec.audio.files import READABLE
 
     work = pair(args.input, args.output, READABLE, [".tdc"], args.overwrite)
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_captions(work: Work, args: argparse.Namespace) -> None:
-    """Raises InputError unless the files of --words can be written."""
+    """Raise InputError unless the files of --words can be written."""
     if args.words is None:
         return
     if work.piped:
@@ -72,7 +74,7 @@ def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | N
     return prompt.hash if prompt is voice and prompt is not None else prompt
 
 
-class Encoder:
+class Encoder(Worker):
     """Turns the audio of a job into the bytes of a token file."""
 
     def __init__(self, codec: Codec, words: Words, prompt: Prompt | str | None, args: argparse.Namespace) -> None:

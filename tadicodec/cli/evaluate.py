@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec evaluate`."""
     parser.add_argument("input", metavar="IN", help="manifest, Seed-TTS meta file, or folder of audio with texts")
     parser.add_argument(
         "--system", choices=list(SYSTEMS), default="reconstruct", help="what is evaluated (reconstruct)"
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what is evaluated."""
     parser.add_argument("--split", type=names, default=(), metavar="S,S", help="splits of the manifest (all)")
     parser.add_argument("--limit", type=options.positive, metavar="N", help="utterances of each split and source (all)")
     parser.add_argument(
@@ -52,6 +54,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def add_judges(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say who judges."""
     parser.add_argument(
         "--asr", metavar="A", required=True, help="Whisper: folder or Hugging Face id; openai/whisper-large-v3 is usual"
     )
@@ -64,6 +67,7 @@ def add_judges(parser: argparse.ArgumentParser) -> None:
 
 
 def names(text: str) -> tuple[str, ...]:
+    """A list with commas, as a tuple."""
     found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not found:
         raise argparse.ArgumentTypeError("no name given")
@@ -71,11 +75,13 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def seeds(text: str) -> tuple[int, ...]:
+    """Seeds with commas, as a tuple. Raises an error of argparse for anything else."""
     return tuple(dict.fromkeys(options.seed(part) for part in text.split(",")))
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when every utterance has its result, failures included: they are figures of the report."""
+    """Run `tadicodec evaluate`. Returns 0 when every utterance has its result, failures included: they are figures of
+    the report. Raises InputError."""
     from tadicodec.eval.report.markdown import summary_lines
     from tadicodec.eval.report.report import make_report, write_report
     from tadicodec.eval.results import open_results

@@ -14,6 +14,7 @@ from tadicodec.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec info`."""
     parser.add_argument(
         "target",
         metavar="WHAT",
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec info` and return its exit code. Raises InputError."""
     document = describe(args)
     if args.json:
         say(json.dumps(document))
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
-    """Facts by name. Raises InputError."""
+    """Facts about what was asked for, by name. Raises InputError."""
     facts = facts_of(args.target)
     if not (args.words or args.plot):
         return facts
@@ -66,7 +68,7 @@ def look_into(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def facts_of(target: str | None) -> dict[str, Any]:
-    """What the file alone says."""
+    """What a file alone says."""
     from tadicodec.audio.files import READABLE
     from tadicodec.tdc.container import MAGIC
 
@@ -84,6 +86,7 @@ def facts_of(target: str | None) -> dict[str, Any]:
 
 
 def starts_with(path: Path, magic: bytes) -> bool:
+    """Whether a file begins with these bytes."""
     try:
         with open(path, "rb") as file:
             return file.read(len(magic)) == magic
@@ -92,12 +95,14 @@ def starts_with(path: Path, magic: bytes) -> bool:
 
 
 def describe_model(name: str | None) -> dict[str, Any]:
+    """Facts about a model. Raises InputError."""
     from tadicodec.codec import Codec
 
     return {"kind": "model"} | Codec.from_pretrained(name).info()
 
 
 def describe_tokens(path: Path) -> dict[str, Any]:
+    """Facts about a token file. Raises InputError."""
     from tadicodec.cli.closing import Receipt, Tally
     from tadicodec.tdc.container import read_token_file
 
@@ -122,6 +127,7 @@ def describe_tokens(path: Path) -> dict[str, Any]:
 
 
 def describe_audio(path: Path) -> dict[str, Any]:
+    """Facts about an audio file. Raises InputError."""
     from tadicodec.audio.files import inspect_audio
 
     info = inspect_audio(path)

@@ -16,7 +16,7 @@ class Worker(Protocol):
     """What a command does with its jobs; each method raises InputError for a bad file."""
 
     def measure(self, job: Job) -> float:
-        """Length of a job, cheaply."""
+        """The length of a job in any unit, found without much work."""
 
     def process(self, jobs: list[Job]) -> list[Any]:
         """Compute one result a job; writes nothing."""
@@ -26,8 +26,8 @@ class Worker(Protocol):
 
 
 def run_work(work: Work, worker: Worker, batch_size: int, tally: Tally, strict: bool = False) -> None:
-    """Do everything; in a folder, bad files are reported and counted, unless `strict`, which raises the first of them,
-    as a single file's mistake is raised."""
+    """Do all jobs. In a folder, bad files are reported and counted, unless `strict`, which raises the first of them, as
+    a single file's mistake is raised."""
     if strict and work.folder:
         jobs = sorted(work.jobs, key=worker.measure)
         for start in range(0, len(jobs), batch_size):
@@ -74,6 +74,7 @@ def process_batch(jobs: list[Job], worker: Worker, tally: Tally) -> list[tuple[J
 
 
 def finish(job: Job, result: Any, worker: Worker, tally: Tally) -> None:
+    """Write the result of a job and count it; what fails is reported by name."""
     try:
         tally.receipts.append(worker.write(job, result))
     except FAULTS as error:

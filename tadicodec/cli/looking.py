@@ -37,6 +37,7 @@ def look(args: argparse.Namespace) -> Utterance:
 
 
 def from_audio(codec: Codec, path: Path, text: str | None) -> tuple[Speech, np.ndarray]:
+    """A recording's codes, and its wave [N] at the codec's rate. Raises InputError."""
     from tadicodec.audio.files import read_audio
     from tadicodec.audio.resample import resample
 
@@ -45,6 +46,7 @@ def from_audio(codec: Codec, path: Path, text: str | None) -> tuple[Speech, np.n
 
 
 def from_tokens(codec: Codec, path: Path, text: str | None) -> tuple[Speech, np.ndarray]:
+    """A token file's codes, and the wave [N] that they decode to. Raises InputError."""
     from dataclasses import replace
 
     from tadicodec.tdc.container import read_token_file

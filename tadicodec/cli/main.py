@@ -19,6 +19,7 @@ from tadicodec.cli import (
     demo,
     encode,
     evaluate,
+    export,
     info,
     prepare,
     prompt,
@@ -47,6 +48,7 @@ COMMANDS = {
     "tokenize": (tokenize, "a corpus to shards of tokens, for training language models on"),
     "train": (train, "train what a recipe describes"),
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
+    "export": (export, "a model's networks as ONNX files, for other runtimes"),
 }
 SHOW = warnings.showwarning
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE
@@ -56,7 +58,7 @@ KEPT = {"tokenize": GOES_ON, "prepare": GOES_ON, "evaluate": GOES_ON, "train": G
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports mistakes like everything else here: in one line."""
+    """A parser that reports mistakes like everything else here: in one line."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """A recipe's section.key=value may also stand behind options, where argparse itself does not look for them."""
@@ -68,6 +70,7 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
+        """Raise InputError with the message of argparse."""
         raise InputError(f"{message}; see `{self.prog} --help`")
 
 
@@ -110,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within, SIGTERM ends the command as Ctrl-C does: files half-written are removed on the way out."""
+    """While the context is open, SIGTERM ends the command as Ctrl-C does: files half-written are removed on the way
+    out."""
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if ours:
         signal.signal(signal.SIGTERM, interrupt)
@@ -122,16 +126,18 @@ def terminable() -> Iterator[None]:
 
 
 def interrupt(*_: object) -> NoReturn:
+    """Raise KeyboardInterrupt, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 def discard_output() -> None:
-    """Or Python complains once more when it flushes standard output at exit."""
+    """Send standard output nowhere, because Python complains once more when it flushes it at exit."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: Sequence[str]) -> int:
+    """Parse the arguments and run their command; returns its exit code. Raises InputError."""
     parser = build_parser()
     try:
         parsed = parser.parse_args(arguments)
@@ -146,7 +152,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-    """Ours as a line like those of mistakes; those of other libraries as Python shows them."""
+    """Print our own warnings as a line like those of mistakes, and those of other libraries as Python does."""
     if issubclass(category, InputWarning):
         warn(str(message))
     else:
@@ -154,6 +160,7 @@ def show_warning(message: Warning | str, category: type[Warning], *place: Any, *
 
 
 def build_parser() -> Parser:
+    """The parser of all commands and options."""
     parser = Parser(prog="tadicodec", description="Speech at 6.25 tokens a second, and back.")
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -164,7 +171,7 @@ def build_parser() -> Parser:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """True also for torch's errors, without importing torch."""
+    """Whether an error is a lack of memory, torch's kinds included, without importing torch."""
     return isinstance(error, MemoryError) or any(
         sign in str(error) for sign in ("out of memory", "can't allocate memory", "not enough memory")
     )

@@ -23,6 +23,7 @@ class Job:
 
     @property
     def name(self) -> str:
+        """The input's name, for messages."""
         return "standard input" if self.source is None else str(self.source)
 
 
@@ -35,7 +36,7 @@ class Work:
 
     @property
     def piped(self) -> bool:
-        """True when standard output carries the result."""
+        """Whether standard output carries the result."""
         return any(job.target is None for job in self.jobs)
 
 
@@ -59,6 +60,7 @@ def pair(source: str, target: str, reads: Sequence[str], writes: Sequence[str], 
 
 
 def pair_file(source: str, target: str, writes: Sequence[str]) -> Job:
+    """The job of a single file. Raises InputError."""
     start = None if source == PIPE else Path(source)
     if start is not None and not start.exists():
         raise InputError(f"{source} does not exist; check the path")
@@ -79,10 +81,11 @@ def pair_folder(source: Path, target: str, reads: Sequence[str], writes: Sequenc
         raise InputError(f"{source} is a folder, so the output must be a folder too, not {target}")
     jobs: dict[Path, Job] = {}
     for path in list_files(source, reads, skip=end):
-        job = Job(path, (end / path.relative_to(source)).with_suffix(writes[0]))
-        other = jobs.setdefault(job.target, job)
+        place = (end / path.relative_to(source)).with_suffix(writes[0])
+        job = Job(path, place)
+        other = jobs.setdefault(place, job)
         if other is not job:
-            raise InputError(f"{other.source} and {path} would both become {job.target}; rename one")
+            raise InputError(f"{other.source} and {path} would both become {place}; rename one")
     if not jobs:
         raise InputError(f"{source} holds no file that ends in {', '.join(reads)}")
     return list(jobs.values())
@@ -99,7 +102,7 @@ def list_files(folder: Path, extensions: Sequence[str], skip: Path) -> Iterator[
 
 
 def check_job(job: Job, overwrite: bool) -> None:
-    """Raises InputError unless the job's output can be written without harm, and its pipes are no terminals."""
+    """Raise InputError unless the job's output can be written without harm, and its pipes are no terminals."""
     if job.source is None:
         binary_input()
     if job.target is None:

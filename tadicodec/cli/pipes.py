@@ -9,7 +9,8 @@ from tadicodec.errors import InputError
 
 
 def binary_input() -> BinaryIO:
-    """Raises InputError when standard input is closed, or a person would have to type the bytes."""
+    """Standard input as a binary stream. Raises InputError when it is closed, or a person would have to type the
+    bytes."""
     if sys.stdin is None:
         raise InputError("- reads standard input, which is closed here; pipe a file in")
     if sys.stdin.isatty():
@@ -18,7 +19,7 @@ def binary_input() -> BinaryIO:
 
 
 def binary_output() -> BinaryIO:
-    """Raises InputError when standard output is closed, or the bytes would go to a terminal."""
+    """Standard output as a binary stream. Raises InputError when it is closed, or the bytes would go to a terminal."""
     if sys.stdout is None:
         raise InputError("- writes bytes to standard output, which is closed here; redirect it to a file")
     if sys.stdout.isatty():

@@ -11,6 +11,7 @@ from tadicodec.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec prepare`."""
     parser.add_argument("manifest", metavar="MANIFEST", help="JSONL file, one utterance a line")
     parser.add_argument("out", metavar="OUT", nargs="?", help="folder for the features; what it has already is kept")
     parser.add_argument("--check", action="store_true", help="only read the manifest whole and list what is wrong")
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec prepare` and return its exit code. Raises InputError."""
     if args.check:
         return check(args.manifest)
     if args.out is None:
@@ -37,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check(manifest: str) -> int:
-    """0 for a manifest without faults, else 2 after the first of them, each in a line."""
+    """Check a manifest. Returns 0 where it has no faults, otherwise 2 after printing the first of them, each in a
+    line."""
     from tadicodec.data.manifest import SHOWN, check_manifest
 
     found, faults = check_manifest(manifest)

@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from tadicodec.codec import Codec
     from tadicodec.data.features import Features
     from tadicodec.quant.job import Job
+    from tadicodec.quant.settings import QuantConfig
+
+Sections = dict[str, dict[str, Any]]
+BYTES = "bytes"  # what models of our own read, which need no tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model folder, Hugging Face id, or `bundled`")
+    """Declare the options of `tadicodec quantize`."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="model folder, Hugging Face id, `bundled`, `bundled:ar` or `bundled:masked`"
+    )
     parser.add_argument("output", metavar="OUT", help="folder for the quantized model")
     parser.add_argument("--method", choices=METHODS, help="glm needs no data, the others train (glm)")
     parser.add_argument("--bits", type=int, metavar="B", help="bits a weight, 2 to 8 (8; training methods: 4 or 2)")
@@ -35,38 +42,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tabulate", action="store_true", help="time gains as tables: smaller, for the model's own steps only"
     )
+    parser.add_argument(
+        "--cache-bits",
+        type=int,
+        default=0,
+        metavar="B",
+        help="of an AR model: keys and values in 2, 4 or 8 bits while it speaks (0: floating point)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec quantize` and return its exit code. Raises InputError."""
+    from tadicodec.quant.codec_quantizer import check_destination
+    from tadicodec.quant.find import find_quantizable
+
+    sections = read_sections(args)
+    check_destination(args.output, args.overwrite)
+    folder, is_codec = find_quantizable(args.model)
+    return (
+        quantize_codec_folder(args, sections, folder) if is_codec else quantize_language_folder(args, sections, folder)
+    )
+
+
+def quantize_language_folder(args: argparse.Namespace, sections: Sections, folder: Path) -> int:
+    """A speech language model. Raises InputError."""
+    from tadicodec.quant.language_model import (
+        language_job,
+        language_size,
+        quantize_language_model,
+        save_language_model,
+    )
+    from tadicodec.tts.cache import CacheFormat
+    from tadicodec.tts.folder import load_tts
+
+    for option, value in (("--tabulate", args.tabulate), ("--data", args.data), ("--steps", args.steps)):
+        if value:
+            raise InputError(f"{option} is for codecs; a speech language model is rounded without training")
+    cache = CacheFormat(args.cache_bits)
+    config, network = load_tts(folder)
+    job = language_job(sections, config, network)
+    config, result = quantize_language_model(config, network, job, cache)
+    ours = folder / "text_tokenizer"
+    tokenizer = None if config.text == BYTES else ours if ours.is_dir() else folder
+    save_language_model(args.output, config, result, job, tokenizer=tokenizer, overwrite=args.overwrite)
+    return told(args, job, {"model": language_size(result, job)})
+
+
+def quantize_codec_folder(args: argparse.Namespace, sections: Sections, folder: Path) -> int:
+    """A codec. Raises InputError."""
     from tadicodec.codec import Codec
     from tadicodec.quant.codec_quantizer import (
         check_codec,
-        check_destination,
         quantize_codec,
         save_quantized,
         sizes,
     )
 
-    job = read_job(args)
-    check_destination(args.output, args.overwrite)
-    codec = Codec.from_pretrained(args.model)
+    job = read_job(args, sections)
+    codec = Codec.from_pretrained(folder)
     check_codec(codec, job)
     progress = sys.stderr is not None and sys.stderr.isatty()
-    with tempfile.TemporaryDirectory() as folder:
-        features = find_features(args.data, codec, job, Path(folder)) if job.method.trains else None
+    with tempfile.TemporaryDirectory() as scratch:
+        features = find_features(args.data, codec, job, Path(scratch)) if job.method.trains else None
         result = quantize_codec(codec, job, features, progress=progress)
     save_quantized(result, args.output, job, overwrite=args.overwrite)
-    found = sizes(codec, result, job)
+    return told(args, job.model, sizes(codec, result, job))
+
+
+def told(args: argparse.Namespace, job: QuantConfig, found: dict[str, Any]) -> int:
+    """Say what was written, and how large it is."""
     if args.json:
-        say(json.dumps({"output": str(args.output), "method": job.model.method, **found}))
+        say(json.dumps({"output": str(args.output), "method": job.method, **found}))
     else:
-        say("\n".join([f"wrote {args.output} ({job.model.method}, {job.model.bits} bits)", *map(line, found.items())]))
+        say("\n".join([f"wrote {args.output} ({job.method}, {job.bits} bits)", *map(line, found.items())]))
     return 0
 
 
 def line(item: tuple[str, dict[str, Any]]) -> str:
+    """The sizes of one network before and after, as a line for people."""
     name, size = item
     return (
         f"{name}: {size['bytes'] / 1e6:.2f} MB, {100 * size['share']:.1f} % of float32's "
@@ -74,17 +129,25 @@ def line(item: tuple[str, dict[str, Any]]) -> str:
     )
 
 
-def read_job(args: argparse.Namespace) -> Job:
-    """The recipe, with the options' values in place of its own. Raises InputError."""
-    from tadicodec.quant.job import Job
+def read_sections(args: argparse.Namespace) -> Sections:
+    """The recipe's sections, with the options' values in place of its own. Raises InputError."""
     from tadicodec.quant.settings import read_quant_recipe
 
-    sections = (
-        {"quantization": {}, "vocoder": {}, "tuning": {}} if args.recipe is None else read_quant_recipe(args.recipe)
-    )
-    wanted = sections["quantization"]
-    wanted |= {key: getattr(args, key) for key in ("method", "bits", "group") if getattr(args, key) is not None}
+    sections: Sections = {"quantization": {}, "vocoder": {}, "tuning": {}}
+    if args.recipe is not None:
+        sections = read_quant_recipe(args.recipe)
+    wanted = {key: getattr(args, key) for key in ("method", "bits", "group") if getattr(args, key) is not None}
+    sections["quantization"] |= wanted
     sections["tuning"] |= {key: getattr(args, key) for key in ("steps", "seed") if getattr(args, key) is not None}
+    return sections
+
+
+def read_job(args: argparse.Namespace, sections: Sections) -> Job:
+    """What to do to a codec. Raises InputError."""
+    from tadicodec.quant.job import Job
+
+    if args.cache_bits:
+        raise InputError("--cache-bits is for autoregressive models; a codec keeps no keys and values")
     job = Job.from_sections(sections, tabulate=args.tabulate)
     if job.method.trains and args.data is None:
         raise InputError(f"{job.model.method} trains: give it a manifest or prepared features with --data")

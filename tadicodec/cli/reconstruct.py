@@ -10,7 +10,7 @@ from tadicodec.cli import options
 from tadicodec.cli.audio_io import seconds_of, write_blocks
 from tadicodec.cli.closing import Receipt, Tally
 from tadicodec.cli.coding import decode_items, encode_jobs
-from tadicodec.cli.jobs import run_work
+from tadicodec.cli.jobs import Worker, run_work
 from tadicodec.cli.loading import Sampling, load_codec, make_prompt, read_voice
 from tadicodec.cli.paths import Job, pair
 from tadicodec.cli.words import Words
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec reconstruct`."""
     options.add_paths(parser)
     options.add_model(parser)
     options.add_words(parser)
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec reconstruct` and return its exit code. Raises InputError."""
     from tadicodec.audio.files import READABLE, WRITABLE
 
     work = pair(args.input, args.output, READABLE, list(WRITABLE), args.overwrite)
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return tally.close(args.json, work.piped)
 
 
-class Reconstructor:
+class Reconstructor(Worker):
     """Encodes and decodes the audio of a job; the token file is only counted, not written."""
 
     def __init__(self, codec: Codec, words: Words, prompt: Prompt | None, args: argparse.Namespace) -> None:

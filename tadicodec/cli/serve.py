@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec serve`."""
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (127.0.0.1: this machine)")
     parser.add_argument("--port", type=port, default=8000, metavar="P", help="port, 0 for a free one (8000)")
     parser.add_argument(
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def port(text: str) -> int:
+    """A port from 0 to 65535. Raises an error of argparse for anything else."""
     value = int(text)
     if not 0 <= value <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
@@ -52,7 +54,8 @@ def port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished."""
+    """Run `tadicodec serve` until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished. Raises
+    InputError."""
     import torch
     import uvicorn
 
@@ -115,18 +118,15 @@ def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
 
 def load_engines(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
     """The model of --tts-model, or the bundled engines, the better one first; none for a codec they do not fit."""
-    import torch
-
     from tadicodec.tts.folder import DEFAULT_ENGINE
     from tadicodec.tts.model_config import ENGINES
     from tadicodec.tts.synthesize import Speaker
 
-    dtype = getattr(torch, args.dtype)
     if args.tts_model is not None:
-        return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=dtype)}
+        return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=codec.dtype)}
     names = [DEFAULT_ENGINE, *(name for name in ENGINES if name != DEFAULT_ENGINE)]
     try:
-        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=dtype) for name in names}
+        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=codec.dtype) for name in names}
     except InputError:
         if args.model is None:
             raise

@@ -24,6 +24,7 @@ OTHER_AUDIO = (".m4a", ".aac", ".wave", ".opus", ".aiff")  # that this package d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec speak`."""
     parser.add_argument("text", metavar="TEXT", help="what to say: the text, a .txt file, or - for standard input")
     parser.add_argument(
         "output", metavar="OUT", help="an audio file or - (stdout); a folder for one wave a line of a .txt"
@@ -48,12 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec speak` and return its exit code. Raises InputError."""
     lines, jobs = read_work(args)
     voice = read_voice(args)
     with waiting(f"loading the speech model ({args.tts_model or args.engine or 'bundled'}) and its codec"):
         speaker = load_speaker(args)
     from tadicodec.tts.synthesize import Options
 
+    assert voice is not None  # --prompt is required
     prompt = speaker.prompt(voice.wave, voice.sample_rate, voice.text) if isinstance(voice, Voice) else voice
     options = Options(args.seconds, args.steps, args.guidance)
     tally = Tally("spoke")
@@ -89,6 +92,7 @@ def read_work(args: argparse.Namespace) -> tuple[list[str], list[Job]]:
 
 
 def one_text(text: str) -> str:
+    """The text of a single utterance, from an option or standard input. Raises InputError."""
     if text != PIPE:
         return given_text(text) or ""
     if sys.stdin is None or sys.stdin.isatty():
@@ -113,8 +117,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def load_speaker(args: argparse.Namespace) -> Speaker:
-    import torch
-
+    """The speech language model and codec that the options ask for. Raises InputError."""
     from tadicodec.tts.folder import find_tts_model
     from tadicodec.tts.synthesize import Speaker
 
@@ -122,18 +125,18 @@ def load_speaker(args: argparse.Namespace) -> Speaker:
         raise InputError("--engine chooses a bundled model; --tts-model says itself what it is")
     folder = find_tts_model(args.tts_model, args.engine)  # before a codec is loaded for nothing
     codec = load_codec(args)
-    return Speaker.from_pretrained(folder, codec=codec, dtype=getattr(torch, args.dtype))
+    return Speaker.from_pretrained(folder, codec=codec, dtype=codec.dtype)
 
 
 class Talk:
-    """Everything but the words."""
+    """Everything that saying a text needs, but the text."""
 
     def __init__(self, speaker: Speaker, prompt: Prompt, options: Options, args: argparse.Namespace) -> None:
         self.speaker, self.prompt, self.options = speaker, prompt, options
         self.seed, self.overwrite = args.seed, args.overwrite
 
     def say(self, text: str, job: Job) -> Receipt:
-        """One text to one file; every text has the seed to itself."""
+        """Say one text into one file. Every text has the seed to itself."""
         import torch
 
         from tadicodec.cli.audio_io import write_wave
@@ -151,13 +154,14 @@ class Talk:
 
 
 def token_bytes(speech: Any) -> int:
+    """The size that the codes would have as a token file."""
     from tadicodec.tdc.container import to_bytes
 
     return len(to_bytes(speech, None))
 
 
 def speak_all(talk: Talk, lines: list[str], jobs: list[Job], tally: Tally) -> None:
-    """A single text's mistake is raised; among several it is reported, and the others are spoken."""
+    """Say all texts. A single text's mistake is raised; among several it is reported, and the others are spoken."""
     from tqdm import tqdm
 
     if len(jobs) == 1:

@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
 from tadicodec.cli.closing import report, say
@@ -23,6 +23,7 @@ ROLES = ("audio", "text", "speaker", "id")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec tokenize`."""
     parser.add_argument(
         "corpus",
         metavar="CORPUS",
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec tokenize` and return its exit code. Raises InputError."""
     from tadicodec.data.corpora.opening import open_corpus
     from tadicodec.data.token_corpus import Share
     from tadicodec.guards.extras import need
@@ -94,20 +96,20 @@ def tokenize(args: argparse.Namespace, corpus: Corpus, share: Share) -> Done:
         progress = listing(bar.update)
         if args.ray is None:
             return tokenize_corpus(corpus, args.out, load_codec(args), share=share, progress=progress, **settings)
-        place = Place(args.ray, args.model, args.dtype, args.workers)
+        place = Place(args.ray, args.model, "float32" if args.dtype == options.AUTO else args.dtype, args.workers)
         args.device = "cpu"  # here; the workers have their own
         return tokenize_on_ray(corpus, args.out, load_codec(args), place, progress=progress, **settings)
 
 
-def listing(advance: Callable[[int], Any]) -> Progress:
-    """Lists each bad recording on stderr."""
+def listing(advance: Callable[[int], object]) -> Progress:
+    """A callback that lists each bad recording on stderr."""
     from tadicodec.data.token_corpus import Progress
 
     return Progress(lambda bad: report(f"{bad.id}: {bad.reason}"), advance)
 
 
 def table_options(args: argparse.Namespace) -> TableOptions:
-    """Raises InputError for columns that are not ROLE=NAME."""
+    """The options of corpora that are tables. Raises InputError for columns that are not ROLE=NAME."""
     from tadicodec.data.corpora.datasets_table import TableOptions
 
     columns = {}
@@ -120,7 +122,7 @@ def table_options(args: argparse.Namespace) -> TableOptions:
 
 
 def device_of(local: int) -> str:
-    """A process's own GPU, if it has one."""
+    """The GPU of process number `local` on this machine, if it has one of its own."""
     import torch
 
     return f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"

@@ -12,6 +12,7 @@ INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec train`."""
     parser.add_argument("recipe", metavar="RECIPE.yaml", help="see recipes/")
     parser.add_argument(
         "--model",
@@ -25,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the steps or the recipe's `max_minutes` are used up, 130 when a signal ended the run before."""
+    """Run `tadicodec train`. Returns 0 when the steps or the recipe's `max_minutes` are used up, 130 when a signal
+    ended the run before. Raises InputError."""
     need("accelerate", "training")
     from tadicodec.train.recipe import run_recipe
 

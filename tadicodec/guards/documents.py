@@ -29,6 +29,8 @@ def parse_json(text: str) -> Any:
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs of a JSON object as a dictionary. Raises ValueError for a key that stands there twice, with different
+    values."""
     document = dict(pairs)
     for key, value in pairs if len(document) < len(pairs) else ():
         if document[key] != value:
@@ -37,6 +39,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_number(name: str) -> Any:
+    """Raise ValueError for NaN and infinity, which JSON does not have."""
     raise ValueError(f"{name} is no number that JSON knows")
 
 
@@ -116,6 +119,7 @@ def plain(value: Any, left: list[int]) -> Any:
 
 
 def named(key: Any) -> str:
+    """A key of a mapping. Raises ValueError unless it is text."""
     if not isinstance(key, str):
         raise ValueError(f"{key!r} stands where a name belongs; put it in quotes if it is one")
     return key

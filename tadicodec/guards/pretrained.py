@@ -56,7 +56,8 @@ def load_network(kind: str, name: str | os.PathLike, **options: Any) -> tuple[An
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Without transformers' warnings and bars: what they warn of is an error here, said in one line."""
+    """While the context is open, transformers prints neither warnings nor bars. What it would warn of is an error here,
+    said in one line."""
     from transformers import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -108,4 +109,5 @@ def strings(value: Any) -> list[str]:
 
 
 def asks_for_code(error: Exception) -> bool:
+    """Whether an error of transformers says that a folder wants its own code to be run."""
     return "trust_remote_code" in str(error)

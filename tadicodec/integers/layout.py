@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from tadicodec.integers.packed_linear import SCALES, Format, PackedLinear
 from tadicodec.integers.packing import ORDER
 
 TABLES = "tables"
+N = TypeVar("N", bound=nn.Module)
 
 
 def describe(model: nn.Module) -> list[dict[str, Any]]:
@@ -35,7 +36,7 @@ def describe_tables(model: nn.Module) -> list[dict[str, Any]]:
     return [{"packing": TABLES, "scale": scales.pop(), "keys": keys, "tables": tables}] if tables else []
 
 
-def restore(model: nn.Module, description: list[dict[str, Any]]) -> nn.Module:
+def restore(model: N, description: list[dict[str, Any]]) -> N:
     """Put empty packed layers into a network, in place, where a description has them; their tensors are loaded
     afterwards.
 
@@ -83,6 +84,17 @@ def restore_tables(model: nn.Module, entry: dict[str, Any]) -> None:
             replace_module(model, name, Key(count, size))
         for name, (count, size) in entry["tables"].items():
             replace_module(model, name, Table(count, size, SCALES[entry["scale"]]))
+
+
+def to_precision(model: N, dtype: torch.dtype) -> N:
+    """Put a network's floating tensors in another precision, in place, except the scales of packed layers and tables,
+    which say what their integers stand for."""
+    for module in model.modules():
+        tensors = (*module._parameters.values(), *module._buffers.values())
+        for tensor in () if isinstance(module, (PackedLinear, Key, Table)) else tensors:
+            if tensor is not None and tensor.is_floating_point():
+                tensor.data = tensor.data.to(dtype)
+    return model
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:

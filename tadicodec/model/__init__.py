@@ -1,1 +1,1 @@
-"""The network: tensors in, tensors out, nothing but torch."""
+"""The networks: tensors in, tensors out, nothing but torch."""

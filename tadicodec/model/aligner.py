@@ -1,8 +1,8 @@
 """When each character of a known text is said, found by the receiver from the codes alone.
 
-A small CTC network reads the quantized sequence (SiTok trains one beside its codec, weight 0.1); aligning a given text
-to its output needs far less certainty than recognising an unknown one, and costs no bits. The decoder then sees every
-character where it is spoken, so it need not learn to align by attention first.
+A small CTC network reads the quantized sequence (SiTok trains one beside its codec, with weight 0.1). Aligning a given
+text to its output needs far less certainty than recognising an unknown one, and costs no bits. The decoder then sees
+every character where it is spoken, so it need not learn to align by attention first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ STEPS_PER_TOKEN = 4  # 6.25 Hz -> 25 Hz: more steps than spoken letters
 
 
 class Aligner(nn.Module):
+    """A network that says, for each quarter of a token [B, 4 T], which character is spoken there."""
+
     def __init__(self, dims: int, block: BlockConfig, layers: int, vocabulary: int) -> None:
         super().__init__()
         self.head_size = block.hidden_size // block.num_heads
@@ -39,11 +41,11 @@ class Aligner(nn.Module):
 def forced_alignment(
     logits: Tensor, steps: Tensor, text_ids: Tensor, text_lengths: Tensor, *, whole: bool = True
 ) -> Tensor:
-    """The most probable CTC path through a known text (Viterbi; Graves et al. 2006).
+    """The most probable path of CTC through a known text (Viterbi; Graves et al. 2006).
 
     logits [B, S, V + 1] with the blank last, steps [B], text_ids [B, L], text_lengths [B] -> the step [B, L] at which
-    each character is first emitted, non-decreasing; `S` behind an item's own text. A text too long for its steps is
-    spread evenly. With `whole` off the speech may end before the text does; what is not spoken gets `S` too.
+    each character is first emitted. Steps never fall, and are `S` behind an item's own text. A text too long for its
+    steps is spread evenly. With `whole` off the speech may end before the text does; what is not spoken is at `S`, too.
     """
     states, emission = emissions(logits.float(), text_ids)
     alpha, moves = viterbi(emission, may_skip(states, logits.shape[-1] - 1), steps)
@@ -76,7 +78,7 @@ def emissions(logits: Tensor, text_ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def may_skip(states: Tensor, blank: int) -> Tensor:
-    """Where the path may jump over a blank: onto a character that differs from the one before. bool [B, 2 L + 1]"""
+    """Where the path may jump over a blank, bool [B, 2 L + 1]: onto a character that differs from the one before."""
     before = torch.nn.functional.pad(states, (2, 0), value=blank)[:, :-2]
     return (states != blank) & (states != before)
 

@@ -5,6 +5,8 @@ Module names are those of the published checkpoint, so its tensors load by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from tadicodec.config import AutoencoderConfig, SolverConfig
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, Aligner, forced_alignment
-from tadicodec.model.decoder import Decoder
+from tadicodec.model.decoder import Conditioning, Decoder
 from tadicodec.model.encoder import Encoder
 from tadicodec.model.field import Field, run_blocks
 from tadicodec.model.lengths import interpolate, valid
@@ -21,6 +23,9 @@ from tadicodec.model.transformer import BlockConfig
 
 
 class Autoencoder(nn.Module):
+    """All networks of the codec but the vocoder: mel [B, F, 128] to codes [B, F // 8], and codes, text and prompt to
+    mel."""
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -40,11 +45,12 @@ class Autoencoder(nn.Module):
     # encode ---------------------------------------------------------------------------------------------------------
 
     def latents(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """mel [B, F, 128] -> unit latents [B, F // 8, 14] before quantization."""
+        """mel [B, F, 128], lengths [B] frames (None: no padding) -> latents [B, F // 8, 14] of length 1, before
+        quantization."""
         return self.project(self.encoder(mel, lengths), lengths)
 
     def project(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Encoder states [B, S, H], lengths [B] frames (None: all of them) -> unit latents [B, F // 8, 14]."""
+        """Encoder states [B, S, H], lengths [B] frames (None: no padding) -> latents [B, F // 8, 14] of length 1."""
         joined, factor = self.config.frames_per_state, self.config.down_sample_factor
         if lengths is None:
             lengths = torch.full((hidden.shape[0],), hidden.shape[1] * joined, device=hidden.device)
@@ -70,7 +76,7 @@ class Autoencoder(nn.Module):
     # decode ---------------------------------------------------------------------------------------------------------
 
     def condition(self, quantized: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Quantized vectors [B, T, 14], lengths [B] tokens -> frame-rate condition [B, 8 T, H]."""
+        """Quantized vectors [B, T, 14], lengths [B] tokens -> what the decoder is told at each frame, [B, 8 T, H]."""
         if lengths is None:
             lengths = torch.full((quantized.shape[0],), quantized.shape[1], device=quantized.device)
         factor = self.config.down_sample_factor
@@ -100,8 +106,11 @@ class Autoencoder(nn.Module):
         prompt: Tensor | None = None,
         prompt_lengths: Tensor | None = None,
     ) -> Tensor:
-        """codes [B, T] (prompt's first), noise [B, 8 T, 128], lengths [B] tokens, text_ids [B, L], prompt [B, 8 T, 128]
-        clean in its first prompt_lengths [B] frames -> mel [B, 8 T, 128], prompt included."""
+        """Codes to mel [B, 8 T, 128], the prompt's part included.
+
+        codes [B, T], the prompt's first; noise [B, 8 T, 128]; lengths [B] tokens (None: no padding); text_ids [B, L]
+        with text_lengths [B]; prompt [B, 8 T, 128], clean in its first prompt_lengths [B] frames.
+        """
         quantized = quantizer.from_codes(codes, self.config.vq_emb_dim)
         condition = self.condition(quantized, lengths)
         frames = None if lengths is None else lengths * self.config.down_sample_factor
@@ -110,13 +119,17 @@ class Autoencoder(nn.Module):
         branches = [self.decoder.prepare(condition, **reading, **given)]
         if solver.guided:
             branches.append(self.decoder.prepare(torch.zeros_like(condition), **given))
-        field = Field(self.decoder, branches, flow.evaluation_times(solver), self.run)
+        field = self.field(branches, flow.evaluation_times(solver))
         return flow.solve(field, noise, solver, prompt=prompt, lengths=frames, prompt_lengths=prompt_lengths)
+
+    def field(self, branches: Sequence[Conditioning], times: Sequence[float]) -> flow.Field:
+        """The velocities of one decode: what the decoder is told in each branch of guidance, and when it is asked."""
+        return Field(self.decoder, branches, times, self.run)
 
     def reading(
         self, quantized: Tensor, text_ids: Tensor | None, lengths: Tensor | None, text_lengths: Tensor | None
     ) -> dict[str, Tensor | None]:
-        """The decoder's arguments about a text; none without one."""
+        """The decoder's arguments about a text, by name; none without a text."""
         if text_ids is None or text_ids.shape[1] == 0 or not self.config.use_text_cond:
             return {}
         times = self.text_times(quantized, text_ids, lengths, text_lengths) if self.config.aligned else None

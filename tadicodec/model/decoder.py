@@ -1,4 +1,4 @@
-"""Flow-matching decoder: velocity of a noisy mel given tokens, text, a clean prompt and the diffusion time.
+"""Flow-matching decoder: the velocity of a noisy mel, given tokens, text, a clean prompt and the diffusion time.
 
 What does not depend on the noisy mel is computed once (`prepare`), however many steps a decode takes.
 """
@@ -22,7 +22,7 @@ NEAREST = 0.05  # 1 - t is not taken below this, where a prediction's error woul
 
 @dataclass(frozen=True)
 class Conditioning:
-    """All that the decoder knows at every step; P positions, L of text before them."""
+    """All that the decoder is told at every step: P positions, with L of text before them."""
 
     frames: Tensor  # [B, P, H], added to the noisy mel
     text: Tensor | None  # [B, L, H], stands before it
@@ -32,8 +32,10 @@ class Conditioning:
 
 
 class Decoder(nn.Module):
-    """Published: text is prepended in time, tokens are added to the frames, time sets every norm's gain. With a prior,
-    text goes there instead, and the network predicts how the clean mel differs from the prior's.
+    """The network that runs at every step of a decode.
+
+    As published, text is put before the frames in time, tokens are added to the frames, and time sets every norm's
+    gain. With a prior, text goes there instead, and the network predicts how the clean mel differs from the prior's.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -63,11 +65,12 @@ class Decoder(nn.Module):
         prompt: Tensor | None = None,
         prompt_lengths: Tensor | None = None,
     ) -> Conditioning:
-        """condition [B, F, H] upsampled tokens (zeros: none), text [B, L, H] embeddings or None, lengths [B] frames,
-        text_lengths [B]; and for a prior text_times [B, L], the frames where characters begin, and prompt [B, F, 128],
-        clean in its first prompt_lengths [B] frames.
+        """Compute what does not depend on the noisy mel.
 
-        F must be a multiple of the patch size (8 frames a token always is).
+        condition [B, F, H] upsampled tokens (zeros: none), text [B, L, H] embeddings or None, lengths [B] frames,
+        text_lengths [B]. For a prior also text_times [B, L], the frames at which characters begin, and prompt [B, F,
+        128], clean in its first prompt_lengths [B] frames. F must be a multiple of the patch size (8 frames a token
+        always is).
         """
         frames = self.cond_mlp(self.pool(condition))
         patches = None if lengths is None else (lengths + self.patch - 1) // self.patch
@@ -76,10 +79,10 @@ class Decoder(nn.Module):
             frames, mel = self.prior(
                 frames,
                 text,
-                held(condition, prompt, prompt_lengths, self.in_linear.in_features // self.patch),
+                clean_prompt(condition, prompt, prompt_lengths, self.in_linear.in_features // self.patch),
                 lengths=patches,
                 text_lengths=text_lengths,
-                text_times=None if text is None else text_times / self.patch,
+                text_times=None if text is None or text_times is None else text_times / self.patch,
             )
             text = None
         sizes = (0 if text is None else text.shape[1], frames.shape[1])
@@ -117,6 +120,7 @@ class Decoder(nn.Module):
         if patches is None and (text_lengths is None or text_size == 0):
             return None
         some = text_lengths if patches is None else patches
+        assert some is not None
         full = torch.ones(batch, max(sizes), dtype=torch.bool, device=some.device)
         text = full[:, :text_size] if text_lengths is None else valid(text_lengths, text_size)
         mel = full[:, :frames] if patches is None else valid(patches, frames)
@@ -132,8 +136,11 @@ class Decoder(nn.Module):
         return torch.cat([text.expand(mel.shape[0], -1), mel], dim=1)
 
 
-def held(condition: Tensor, prompt: Tensor | None, prompt_lengths: Tensor | None, bins: int) -> tuple[Tensor, Tensor]:
-    """The prompt's mel [B, F, 128] and where it holds, bool [B, F], for the frames of a condition [B, F, H]."""
+def clean_prompt(
+    condition: Tensor, prompt: Tensor | None, prompt_lengths: Tensor | None, bins: int
+) -> tuple[Tensor, Tensor]:
+    """The prompt's mel [B, F, 128] and where it is, bool [B, F], for the frames of a condition [B, F, H]; zeros without
+    a prompt."""
     batch, size = condition.shape[:2]
     if prompt is None or prompt_lengths is None:
         return condition.new_zeros(batch, size, bins), condition.new_zeros(batch, size, dtype=torch.bool)
@@ -141,10 +148,10 @@ def held(condition: Tensor, prompt: Tensor | None, prompt_lengths: Tensor | None
 
 
 def to_velocity(mel: Tensor, x: Tensor, time: Tensor) -> Tensor:
-    """Velocity towards a predicted clean mel [B, F, 128] from x at time [B].
+    """Velocity towards a predicted clean mel [B, F, 128] from the noisy x at time [B].
 
     A velocity holds all of the noise, 128 independent numbers a frame, and a narrow network has no room to carry it
-    from input to output; a clean mel is far simpler (Li & He 2025, "Back to basics": x-prediction, velocity loss).
+    from input to output. A clean mel is far simpler (Li & He 2025, "Back to basics": x-prediction, velocity loss).
     """
     return (mel.float() - x) / (1 - time).clamp(min=NEAREST)[:, None, None]
 

@@ -12,9 +12,12 @@ from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise,
 
 
 class Encoder(nn.Module):
-    """Bidirectional blocks. With `encoder_join`, pairs of frames are joined after so many of them: 80 ms windows make
-    neighbours alike, so that the later blocks do at 25 Hz, for half the work, what they would do at 50 Hz (the
-    subsampling of every recogniser, here behind the blocks that see single frames)."""
+    """Mel to states, by blocks of a transformer that look in both directions.
+
+    With `encoder_join`, pairs of frames are joined after so many blocks: 80 ms windows make neighbours alike, so the
+    later blocks do at 25 Hz, for half the work, what they would do at 50 Hz (the subsampling of every recogniser, here
+    behind the blocks that see single frames).
+    """
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class Encoder(nn.Module):
         return normalise(self.through(self.layers[self.join :], x, None if lengths is None else (lengths + 1) // 2))
 
     def through(self, layers: nn.ModuleList, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """x [B, S, H], lengths [B] of its own steps -> [B, S, H]."""
+        """Some of the blocks: x [B, S, H], lengths [B] of its own steps (None: no padding) -> [B, S, H]."""
         mask = None if lengths is None else key_mask(valid(lengths, x.shape[1]))
         rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
         for layer in layers:
@@ -44,8 +47,10 @@ class Encoder(nn.Module):
         return x
 
     def pairs(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """x [B, F, H], lengths [B] frames -> [B, F / 2 rounded up, H]; a last frame alone is joined with zeros, not
-        with what a batch has behind it."""
+        """Join pairs of frames: x [B, F, H], lengths [B] frames -> [B, F / 2 rounded up, H].
+
+        A last frame alone is joined with zeros, not with what a batch has behind it.
+        """
         if lengths is not None:
             x = x * valid(lengths, x.shape[1])[..., None]
         x = F.pad(x, (0, 0, 0, x.shape[1] % 2))

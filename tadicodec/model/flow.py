@@ -34,9 +34,10 @@ def count_evaluations(config: SolverConfig) -> int:
 
 
 def noisy(mel: Tensor, noise: Tensor, time: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """Point on the path and its velocity: x_t = (1 - (1 - sigma) t) e + t x, target x - (1 - sigma) e.
+    """A point on the straight path from noise to mel, and the velocity there.
 
-    mel, noise [B, F, D], time [B] -> two [B, F, D].
+    x_t = (1 - (1 - sigma) t) e + t x, with velocity x - (1 - sigma) e. mel x and noise e [B, F, D], time [B] -> two [B,
+    F, D].
     """
     t = time[:, None, None].to(mel.dtype)
     return (1 - (1 - sigma) * t) * noise + t * mel, mel - (1 - sigma) * noise
@@ -51,10 +52,10 @@ def solve(
     lengths: Tensor | None = None,
     prompt_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Noise [B, F, D] to mel [B, F, D].
+    """Follow the velocity from noise [B, F, D] to mel [B, F, D].
 
     prompt [B, F, D] holds the clean mel in each item's first prompt_lengths [B] frames, which stay clean at every step;
-    lengths [B] are the valid frames. The result has the prompt still in place.
+    lengths [B] are the valid frames (None: no padding). The result has the prompt still in place.
     """
     frame = torch.arange(noise.shape[1], device=noise.device)[None]
     held = frame < (0 if prompt_lengths is None else prompt_lengths[:, None])  # [B or 1, F]
@@ -72,7 +73,7 @@ def solve(
 
 
 def walk(velocity: Velocity, mel: Tensor, config: SolverConfig, keep: Callable[[Tensor], Tensor]) -> Tensor:
-    """All steps; `keep` puts the prompt back in place after each."""
+    """Take all steps of the path; `keep` puts the prompt back in place after each."""
     before: tuple[float, Tensor] | None = None  # time and velocity of the last evaluation at a step's start
     for start, stop in pairwise(config.edges):
         size = stop - start
@@ -92,7 +93,8 @@ def walk(velocity: Velocity, mel: Tensor, config: SolverConfig, keep: Callable[[
 def adams_bashforth(
     now: Tensor, time: float, size: float, before: tuple[float, Tensor] | None
 ) -> tuple[Tensor, tuple[float, Tensor]]:
-    """The line through the last two velocities, taken to the middle of the step; the first step is Euler's."""
+    """The velocity to take a step with: the line through the last two velocities, taken to the middle of the step. The
+    first step is Euler's."""
     if before is None:
         return now, (time, now)
     earlier, slope = before
@@ -100,8 +102,10 @@ def adams_bashforth(
 
 
 def guide(conditional: Tensor, unconditional: Tensor, config: SolverConfig, target: Tensor) -> Tensor:
-    """v = u + g (c - u), its spread pulled back to that of c (over each item's own target frames, so that an item in a
-    batch gets what it gets alone)."""
+    """Guided velocity v = u + g (c - u), with its spread pulled back to that of c.
+
+    The spread is taken over each item's own target frames, so that an item in a batch gets what it gets alone.
+    """
     guided = unconditional + config.guidance * (conditional - unconditional)
     if config.rescale == 0:
         return guided

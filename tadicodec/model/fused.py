@@ -1,9 +1,9 @@
 """Blocks as inference runs them: what a trained block computes, with fewer and larger operations.
 
 Queries, keys and values are one product, gate and up another, in the precision asked for; norms and the residual stream
-stay in float32. Sequences of different lengths (the two branches of guidance) share every product: the state is packed,
-[rows, H], and only attention looks at its `spans`. `fuse` builds these from loaded weights; names on disk and training
-know nothing of them.
+stay in float32. Sequences of different lengths (the two branches of guidance) share every product: all their rows are
+put together, [rows, H], and only attention looks at its `spans`. `fuse` builds these from loaded weights; names on disk
+and training know nothing of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +24,17 @@ Gains = tuple[Tensor, Tensor] | None  # [H] or [rows, H] for the two norms of a 
 
 
 class Room:
-    """Memory for the large intermediate results, used again by every block: fresh memory has to be mapped and cleared
-    page by page, which took an eighth of a full-size decode. What it gave is overwritten when it is asked for again."""
+    """Memory for the large intermediate results, which every block uses again.
+
+    Fresh memory has to be mapped and cleared page by page, which took an eighth of a full-size decode. What it gave
+    under a name is overwritten when that name is asked for again.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, Tensor] = {}
 
     def __call__(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Uninitialised, in the dtype and on the device of `like`."""
+        """A tensor of this shape with any content, in the dtype and on the device of `like`."""
         size = math.prod(shape)
         kept = self.kept.get(name)
         if kept is None or kept.numel() < size or kept.dtype != like.dtype:
@@ -49,34 +53,40 @@ class Span:
 
     @classmethod
     def of(cls, batch: int, size: int, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Span:
-        """From tables [B or 1, 1, S, d] whose halves are equal."""
+        """A span from rotary tables [B or 1, 1, S, d] whose halves are equal, and a mask [B, 1, 1, S] or None."""
         cos, sin = (table[:, 0, :, None, None, : table.shape[-1] // 2] for table in rotary)
         return cls(batch, size, (cos, sin), mask)
 
 
 def fuse(module: nn.Module, dtype: torch.dtype) -> None:
-    """Let every block under `module` run fused in `dtype` while gradients are off. In float32 the block's parameters
-    become views of the fused weights, so that nothing is held twice; call it again after moving the module."""
+    """Let every block under `module` run fused in `dtype` while gradients are off.
+
+    In float32 the block's parameters become views of the fused weights, so that nothing is in memory twice. Call it
+    again after moving the module.
+    """
     for block in module.modules():
         if isinstance(block, Block):
             block.fused = FusedBlock(block, dtype)
 
 
 def unfuse(module: nn.Module) -> None:
-    """Back to the plain path."""
+    """Let every block under `module` run as it was trained."""
     for block in module.modules():
         if isinstance(block, Block):
             block.fused = None
 
 
 def fused(block: Block) -> FusedBlock:
-    """What `fuse` made if the block still has those weights, or else one that calls the block's own modules."""
-    if block.fused is not None and block.fused.fits(block):
+    """The fused form of a block: what `fuse` made, if the block still has those weights, otherwise one that calls the
+    block's own modules."""
+    if isinstance(block.fused, FusedBlock) and block.fused.fits(block):
         return block.fused
     return FusedBlock(block, None)
 
 
 class FusedBlock:
+    """A block as inference runs it."""
+
     def __init__(self, block: Block, dtype: torch.dtype | None) -> None:
         """dtype None: call the block's own projections, whatever they are."""
         attention, mlp = block.self_attn, block.mlp
@@ -89,6 +99,7 @@ class FusedBlock:
         self.made_from = fingerprint(block)
 
     def fits(self, block: Block) -> bool:
+        """Whether the block still has the weights that this was made from."""
         return self.made_from == fingerprint(block)
 
     def __call__(self, x: Tensor, spans: Sequence[Span], gains: Gains = None, room: Room | None = None) -> Tensor:
@@ -104,15 +115,16 @@ class FusedBlock:
         return x
 
     def sequence(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        """x [B, S, H] without packing; stays as it is."""
-        return self(x.flatten(0, 1).clone(), [Span.of(*x.shape[:2], rotary, mask)]).view(x.shape)
+        """x [B, S, H] -> what the block makes of it, [B, S, H]; x stays as it is."""
+        return self(x.flatten(0, 1).clone(), [Span.of(x.shape[0], x.shape[1], rotary, mask)]).view(x.shape)
 
     def norm(self, x: Tensor, gain: Tensor | None) -> Tensor:
+        """Rows [rows, H] normalised, times a gain, in the precision of the products."""
         normal = F.rms_norm(x, x.shape[-1:], None, NORM_EPS)
         return (normal if gain is None else normal.mul_(gain)).to(self.dtype)
 
     def attend(self, qkv: Tensor, span: Span) -> Tensor:
-        """[B S, 3 H] -> [B S, H]."""
+        """Queries, keys and values [B S, 3 H] of a span -> [B S, H]."""
         parts = qkv.view(span.batch, span.size, 3, self.num_heads, -1)
         q, k = rotate(parts[:, :, :2], span.rotary).permute(2, 0, 3, 1, 4)  # [B, heads, S, d] each
         out = attention(q, k, parts[:, :, 2].transpose(1, 2), span.mask)
@@ -120,8 +132,11 @@ class FusedBlock:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """[B, heads, S, d] -> the same. On CPUs torch's kernel computes bfloat16 at float32's speed; plain products do not
-    (2.2 times faster, measured at 16 heads and 560 positions)."""
+    """Queries, keys and values [B, heads, S, d] -> [B, heads, S, d].
+
+    On CPUs torch's kernel computes bfloat16 no faster than float32; plain products do (2.2 times faster, measured at 16
+    heads and 560 positions).
+    """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     q, k = q * q.shape[-1] ** -0.5, k.transpose(2, 3)
@@ -135,18 +150,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn queries and keys x [B, S, 2, heads, d] by their positions."""
+    """Rotate queries and keys x [B, S, 2, heads, d] by their positions."""
     cos, sin = (table.to(x.dtype) for table in rotary)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 def join(linears: Sequence[nn.Module], dtype: torch.dtype | None) -> Callable[[Tensor, Room], Tensor]:
-    """One product for several projections of one input, outputs side by side; other modules (quantized ones, say) are
-    called one by one."""
+    """One product for several projections of one input, with their outputs side by side. Other modules (quantized ones,
+    say) are called one by one."""
     if dtype is None or any(type(linear) is not nn.Linear or linear.bias is not None for linear in linears):
         return Separate(linears)
-    weights = [linear.weight for linear in linears]
+    weights = [cast(nn.Linear, linear).weight for linear in linears]
     if len(weights) == 1:
         return Product(weights[0].detach().to(dtype), f"{weights[0].shape}")
     whole = torch.cat([weight.detach() for weight in weights]).to(dtype)
@@ -158,10 +173,13 @@ def join(linears: Sequence[nn.Module], dtype: torch.dtype | None) -> Callable[[T
 
 @dataclass(frozen=True, eq=False)
 class Product:
+    """One matrix product, whose result lies in a `Room` under its name: x [rows, i], room -> [rows, o]."""
+
     weight: Tensor
     name: str  # of its room
 
     def __call__(self, x: Tensor, room: Room) -> Tensor:
+        """x [rows, i] -> [rows, o]."""
         if torch.compiler.is_compiling():  # it plans memory by itself
             return F.linear(x, self.weight)
         return torch.mm(x, self.weight.T, out=room(self.name, (len(x), len(self.weight)), x))
@@ -169,21 +187,25 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class Separate:
+    """Several modules of one input, called one by one."""
+
     linears: Sequence[nn.Module]
 
     def __call__(self, x: Tensor, room: Room) -> Tensor:
+        """x [rows, i] -> their outputs side by side, [rows, o]."""
         parts = [linear(x.float()) for linear in self.linears]
         return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)).to(x.dtype)
 
 
 def fingerprint(block: Block) -> tuple[tuple[int, int, int], ...]:
-    """Changes when a projection or its weights are replaced, moved or written to."""
+    """A value that changes when a projection of the block or its weights are replaced, moved or written to."""
     attention, mlp = block.self_attn, block.mlp
     linears = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
     return tuple(print_of(linear) for linear in (*linears, mlp.gate_proj, mlp.up_proj, mlp.down_proj))
 
 
 def print_of(linear: nn.Module) -> tuple[int, int, int]:
+    """A value that changes when a layer or its weight is replaced, moved or written to."""
     weight = getattr(linear, "weight", None)
     if not isinstance(weight, Tensor):
         return id(linear), 0, 0

@@ -1,8 +1,8 @@
 """What can be known about the mel before any noise is seen: a network that runs once, not once a step.
 
 Grad-TTS (Popov et al. 2021) and Matcha-TTS train such a prior beside their decoder: its plain regression learns at
-every training step what a decoder learns only from its noisiest samples, and the decoder is left with the residual.
-Ours reads codes, text and the clean prompt. The published model has none.
+every training step what a decoder learns only from its noisiest samples, and the decoder is left with the rest. Ours
+reads codes, text and the clean prompt. The published model has none.
 """
 
 from __future__ import annotations
@@ -46,13 +46,17 @@ class Prior(nn.Module):
         text_lengths: Tensor | None = None,
         text_times: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """tokens [B, P, H] embedded codes, text [B, L, H] embedded characters and text_times [B, L] where each begins,
-        both in decoder positions, mel ([B, F, 128], bool [B, F]): the prompt and where it holds; lengths [B] positions
-        -> what the decoder is told [B, P, H], and the expected mel [B, F, 128]."""
+        """What the decoder is told [B, P, H], and the expected mel [B, F, 128].
+
+        tokens [B, P, H] are embedded codes, text [B, L, H] embedded characters, and text_times [B, L] where each
+        begins, all in decoder positions P. mel ([B, F, 128], bool [B, F]) is the prompt and where it is. lengths [B]
+        are positions.
+        """
         prompt, held = mel
         seen = torch.cat([prompt * held[..., None], held[..., None].to(prompt.dtype)], dim=-1)
         h = tokens + self.prompt_linear(seen.reshape(tokens.shape[0], tokens.shape[1], -1))
         if text is not None:
+            assert text_times is not None  # they come with the text
             h = h + self.text_linear(spoken(self.read(text, text_lengths), text_times, text_lengths, h.shape[1]))
         if self.voice_size:
             h = h + self.voice(tokens, mel, lengths)
@@ -64,8 +68,10 @@ class Prior(nn.Module):
         return self.out_linear(h), self.mel_linear(h).reshape(prompt.shape)
 
     def voice(self, tokens: Tensor, mel: tuple[Tensor, Tensor], lengths: Tensor | None) -> Tensor:
-        """What every position is told about the whole: the prompt's voice, and what the codes of all positions say of
-        it; arguments as `forward` -> [B, 1, H]."""
+        """What every position is told about the whole, [B, 1, H]: the prompt's voice, and what all codes say of it.
+
+        Arguments are those of `forward`.
+        """
         prompt, held = mel
         batch, size = tokens.shape[:2]
         share = held.reshape(batch, size, -1).float().mean(-1)
@@ -74,7 +80,8 @@ class Prior(nn.Module):
         return self.prompt_voice(prompt, share) + self.token_voice(tokens, every)
 
     def read(self, text: Tensor, text_lengths: Tensor | None) -> Tensor:
-        """Characters [B, L, H] among their neighbours: spelling is resolved here, at 15 positions a second."""
+        """Characters [B, L, H] among their neighbours, [B, L, H]: spelling is resolved here, at 15 positions a
+        second."""
         mask = None if text_lengths is None else key_mask(valid(text_lengths.clamp(min=1), text.shape[1]))
         rotary = rotary_tables(torch.arange(text.shape[1], device=text.device)[None], self.head_size)
         for layer in self.text_layers:
@@ -83,11 +90,13 @@ class Prior(nn.Module):
 
 
 def spoken(text: Tensor, times: Tensor, text_lengths: Tensor | None, size: int) -> Tensor:
-    """The character being spoken at each decoder position: text [B, L, H], times [B, L] non-decreasing, in positions ->
-    [B, size, H]; zeros for an item without text."""
+    """The character that is being spoken at each decoder position, [B, size, H]; zeros for an item without text.
+
+    text [B, L, H]; times [B, L] at which each begins, in positions, never falling.
+    """
     letters = text.shape[1]
     count = torch.full_like(times[:, 0], letters) if text_lengths is None else text_lengths
-    times = torch.where(valid(count, letters), times, torch.inf).contiguous()
-    place = torch.arange(size, device=text.device, dtype=times.dtype).expand(len(times), -1).contiguous()
-    index = (torch.searchsorted(times, place, right=True) - 1).clamp(min=0)
+    times = torch.where(valid(count, letters), times, torch.inf)
+    place = torch.arange(size, device=text.device, dtype=times.dtype)
+    index = ((times[:, None] <= place[:, None]).sum(-1) - 1).clamp(min=0)
     return gather(text, index) * (count > 0)[:, None, None]

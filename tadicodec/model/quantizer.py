@@ -1,4 +1,5 @@
-"""Binary spherical quantization (BSQ): a unit vector to its nearest corner of the hypercube, 14 bits, 16,384 codes."""
+"""Binary spherical quantization (BSQ): a vector of length 1 to its nearest corner of the hypercube; 14 signs, 16,384
+codes."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ from torch import Tensor
 
 
 def quantize(latents: Tensor) -> Tensor:
-    """Unit latents [..., D] -> quantized [..., D] = sign / sqrt(D), straight-through (strictly positive is +1)."""
+    """Latents [..., D] -> quantized [..., D] = sign / sqrt(D), with straight-through gradients. Above 0 is +1, 0 and
+    below is -1."""
     corners = torch.where(latents > 0, 1.0, -1.0).to(latents.dtype) / latents.shape[-1] ** 0.5
     return latents + (corners - latents).detach()
 
 
 def to_codes(latents: Tensor) -> Tensor:
-    """Latents (or quantized vectors) [..., D] -> codes [...], first dimension the most significant bit."""
+    """Latents (or quantized vectors) [..., D] -> codes [...]; the first dimension is the most significant bit."""
     return ((latents > 0).long() * bit_weights(latents.shape[-1], latents.device)).sum(-1)
 
 
@@ -24,14 +26,15 @@ def from_codes(codes: Tensor, dims: int) -> Tensor:
 
 
 def bit_weights(dims: int, device: torch.device) -> Tensor:
+    """The value of each bit, [dims], the most significant first."""
     return 2 ** torch.arange(dims - 1, -1, -1, device=device)
 
 
 def entropies(latents: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Soft entropies of the bits (BSQ-ViT eq. 8-10 with group size 1).
+    """Soft entropies of the bits (BSQ-ViT eq. 8 to 10 with group size 1), each summed over the D bits.
 
-    latents [B, T, D] unit vectors, mask [B, T] -> (mean per-sample entropy, entropy of the mean distribution), both
-    summed over the D bits. The training loss is the first minus the second: each sample sure, the codebook used evenly.
+    latents [B, T, D] of length 1, mask [B, T] -> the mean entropy of a sample, and the entropy of the mean
+    distribution. The training loss is the first minus the second: each sample sure, the codebook used evenly.
     """
     dims = latents.shape[-1]
     logit = 4 * latents.float() / dims**0.5  # softmax over {-1, +1} / sqrt(D) of 2 z c
@@ -44,4 +47,5 @@ def entropies(latents: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tens
 
 
 def binary_entropy(p: Tensor) -> Tensor:
+    """The entropy of a bit that is 1 with probability p, in nats."""
     return -(p * (p + 1e-8).log() + (1 - p) * (1 - p + 1e-8).log())

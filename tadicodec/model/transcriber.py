@@ -1,6 +1,6 @@
 """What was said, from the encoder's states: characters by connectionist temporal classification (Graves et al. 2006).
 
-So that `encode` needs no other model when no transcript is given.
+So `encode` needs no other model when no transcript is given.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ CHARACTERS = 28  # space, a-z, apostrophe: text.normalize.LETTERS; the blank com
 
 
 class Transcriber(nn.Module):
+    """A network that says, for each encoder state [B, S, H], which character is spoken there."""
+
     def __init__(self, block: BlockConfig, layers: int) -> None:
         super().__init__()
         self.head_size = block.hidden_size // block.num_heads

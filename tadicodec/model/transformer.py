@@ -1,6 +1,6 @@
-"""Bidirectional Llama-style blocks with rotary positions, shared by encoder, decoder and CTC head.
+"""Blocks of a transformer as in Llama, but bidirectional, with rotary positions; most networks here are made of them.
 
-Norms carry no weight of their own: in the decoder each norm's gain is a linear function of the diffusion time.
+Norms carry no weight of their own. In the decoder each norm's gain is a linear function of the diffusion time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ NORM_EPS = 1e-6
 
 @dataclass(frozen=True)
 class BlockConfig:
+    """The sizes of a block, and whether time sets the gains of its norms."""
+
     hidden_size: int
     num_heads: int
     ffn_size: int
@@ -25,14 +27,15 @@ class BlockConfig:
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm without a weight."""
+    """Root-mean-square norm without a weight: [..., H] -> [..., H]."""
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         return normalise(x)
 
 
 class TimedRMSNorm(nn.Module):
-    """Root-mean-square norm whose gain [B, H] is linear in the time embedding; starts as a plain norm."""
+    """Root-mean-square norm [B, S, H] -> [B, S, H] whose gain is linear in the time embedding [B, H]; it starts as a
+    plain norm."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -45,11 +48,14 @@ class TimedRMSNorm(nn.Module):
 
 
 def normalise(x: Tensor) -> Tensor:
+    """x [..., H] divided by its root mean square over H, computed in float32."""
     wide = x.float()
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPS)).to(x.dtype)
 
 
 class Attention(nn.Module):
+    """Attention in both directions, with rotary positions: [B, S, H] -> [B, S, H]."""
+
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         size = config.hidden_size
@@ -71,6 +77,8 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
+    """The gated feed-forward network: [..., H] -> [..., H]."""
+
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.ffn_size, bias=False)
@@ -88,11 +96,11 @@ class FastPath(Protocol):
         """Whether it still computes what the block's parameters say."""
 
     def sequence(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        """States [B, S, H] to what the block makes of them [B, S, H]."""
+        """States [B, S, H] -> what the block makes of them, [B, S, H]."""
 
 
 class Block(nn.Module):
-    """Pre-norm attention and SwiGLU, each with a residual."""
+    """Attention and feed-forward network, each behind a norm and with a residual: [B, S, H] -> [B, S, H]."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
@@ -120,7 +128,7 @@ def rotary_tables(positions: Tensor, head_size: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn queries or keys x [B, heads, S, d] by their positions."""
+    """Rotate queries or keys x [B, heads, S, d] by their positions."""
     cos, sin = rotary
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
@@ -133,5 +141,5 @@ def key_mask(valid: Tensor) -> Tensor:
 
 
 def mlp(size: int) -> nn.Sequential:
-    """H -> 4H -> SiLU -> H, the shape of every conditioning network in the published decoder."""
+    """The network H -> 4 H -> SiLU -> H, the shape of every conditioning network in the published decoder."""
     return nn.Sequential(nn.Linear(size, 4 * size), nn.SiLU(), nn.Linear(4 * size, size))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from tadicodec.model.lengths import valid
 
 
 class Vocoder(nn.Module):
-    """Module names are those of the published checkpoint."""
+    """Normalised log-mel [B, F, 128] to wave. Module names are those of the published checkpoint."""
 
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
@@ -31,6 +33,8 @@ class Vocoder(nn.Module):
 
 
 class Backbone(nn.Module):
+    """The ConvNeXt blocks: mel [B, 128, F] to states [B, F, dim]."""
+
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         self.embed = nn.Conv1d(config.input_channels, config.dim, kernel_size=7, padding=3)
@@ -39,7 +43,7 @@ class Backbone(nn.Module):
         self.final_layer_norm = nn.LayerNorm(config.dim, eps=1e-6)
 
     def forward(self, mel: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, 128, F], mask [B, 1, F] or None -> [B, F, dim]."""
+        """mel [B, 128, F], mask [B, 1, F] of the frames that exist, or None -> states [B, F, dim]."""
         x = self.norm(self.embed(masked(mel, mask)).transpose(1, 2)).transpose(1, 2)
         for block in self.convnext:
             x = block(masked(x, mask))
@@ -47,6 +51,8 @@ class Backbone(nn.Module):
 
 
 class ConvNeXtBlock(nn.Module):
+    """A convolution along time and two wide products, with a residual: [B, dim, F] -> [B, dim, F]."""
+
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         self.dwconv = nn.Conv1d(config.dim, config.dim, kernel_size=7, padding=3, groups=config.dim)
@@ -68,9 +74,11 @@ class ConvNeXtBlock(nn.Module):
 
 
 def lower(vocoder: Vocoder, dtype: torch.dtype) -> None:
-    """Let the wide products run in `dtype` while gradients are off, from copies of their weights; convolutions, norms,
-    the residual stream and the head stay in float32."""
-    for block in vocoder.backbone.convnext:
+    """Let the wide products run in `dtype` while gradients are off, from copies of their weights.
+
+    Convolutions, norms, the residual stream and the head stay in float32.
+    """
+    for block in cast(Iterable[ConvNeXtBlock], vocoder.backbone.convnext):
         wide = (block.pwconv1, block.pwconv2)
         plain = dtype == torch.float32 or any(type(linear) is not nn.Linear for linear in wide)
         block.low = None if plain else (copy.deepcopy(wide[0]).to(dtype), copy.deepcopy(wide[1]).to(dtype))
@@ -85,13 +93,14 @@ class Head(nn.Module):
         self.istft = InverseSTFT(config.n_fft, config.hop_size)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, F, dim], mask [B, 1, F] or None -> wave [B, F * hop]."""
+        """States [B, F, dim], mask [B, 1, F] of the frames that exist, or None -> wave [B, F * hop]."""
         log_magnitude, phase = self.out(x).float().transpose(1, 2).chunk(2, dim=1)
         magnitude = masked(log_magnitude.exp().clamp(max=100.0), mask)
         return self.istft(torch.complex(magnitude * phase.cos(), magnitude * phase.sin()), mask)
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x [B, C, F] with zeros where the mask [B, 1, F] is off; as it is without a mask."""
     return x if mask is None else x * mask
 
 
@@ -111,7 +120,8 @@ class InverseSTFT(nn.Module):
         return self.overlap_add(pieces) / self.overlap_add(envelope).clamp(min=1e-11)
 
     def overlap_add(self, pieces: Tensor) -> Tensor:
-        """[B, n_fft, F] -> [B, F * hop], the (n_fft - hop) / 2 samples at either end cut off."""
+        """Pieces [B, n_fft, F] of a wave, added where they overlap -> [B, F * hop]; (n_fft - hop) / 2 samples at either
+        end are cut off."""
         size = (pieces.shape[-1] - 1) * self.hop + self.n_fft
         pad = (self.n_fft - self.hop) // 2
         summed = F.fold(pieces, output_size=(1, size), kernel_size=(1, self.n_fft), stride=(1, self.hop))

@@ -15,10 +15,12 @@ LEAST = -1e4  # score of what is not held
 
 
 class Voice(nn.Module):
-    """A vector for a sequence, of the frames that hold; starts as zeros, so that a trained prior can be given one.
+    """A vector for a sequence, made of the frames that count. It starts as zeros, so that a trained prior can be given
+    one.
 
-    Without heads it is of the frames' mean. Each head is a mean of its own, weighted by how much a frame says about the
-    speaker (attentive pooling, Okabe et al. 2018: vowels say more than silence); their summary is a speaker embedding.
+    Without heads it is made of the frames' mean. Each head is a mean of its own, weighted by how much a frame says
+    about the speaker (attentive pooling, Okabe et al. 2018: vowels say more than silence); their summary is a speaker
+    embedding.
     """
 
     def __init__(self, features: int, size: int, out: int, heads: int = 0) -> None:
@@ -33,12 +35,13 @@ class Voice(nn.Module):
         nn.init.zeros_(self.out_linear.weight)
 
     def forward(self, x: Tensor, held: Tensor) -> Tensor:
-        """x [B, P, features], held [B, P] in 0..1 (how much of a position counts) -> [B, 1, out]; zeros where
-        nothing is held."""
+        """x [B, P, features], held [B, P] from 0 to 1 (how much of a position counts) -> [B, 1, out]; zeros where
+        nothing counts."""
         return self.out_linear(self.embed(x, held))[:, None]
 
     def embed(self, x: Tensor, held: Tensor) -> Tensor:
-        """What the frames that are held have in common, arguments as `forward` -> [B, size]; zeros where nothing is."""
+        """The speaker embedding [B, size] of the frames that count; arguments are those of `forward`. Zeros where
+        nothing counts."""
         h = F.silu(self.hidden_linear(F.silu(self.in_linear(x))))
         weight = held[..., None].to(h.dtype)
         if not self.heads:

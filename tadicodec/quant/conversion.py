@@ -33,7 +33,7 @@ def prepare(
     check_fit(model, config)
     layers = linear_layers(model)
     others = Format(config.other_bits or 8, scale=config.scale)
-    kind = find_method(config.method).load_layer()
+    kind: type[TrainedLinear] = find_method(config.method).load_layer()
     for name, layer in layers.items():
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)
@@ -64,14 +64,10 @@ def check_fit(model: nn.Module, config: QuantConfig) -> None:
 
 
 def convert(model: nn.Module) -> nn.Module:
-    """Replace the rounded layers that `prepare` put there by packed integers, in place. Hooks on them (4-bit keys and
-    values) go along."""
+    """Replace the rounded layers that `prepare` put there by packed integers, in place."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, TrainedLinear):
-            packed = layer.pack()
-            for hook in layer._forward_hooks.values():
-                packed.register_forward_hook(hook)
-            replace_module(model, name, packed)
+            replace_module(model, name, layer.pack())
     return model.requires_grad_(False)
 
 

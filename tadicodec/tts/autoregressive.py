@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
 from tadicodec.errors import InputError, reason
 from tadicodec.guards.extras import need
+from tadicodec.integers.layout import describe, restore
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
@@ -146,6 +147,7 @@ class SpeechLM(nn.Module):
         if isinstance(self.lm, Llama):
             return SpeakingLlama(self.lm, self.table()).eval()
         lm = build_lm(self.config, self.vocabulary.size)
+        restore(lm.base_model, describe(self.lm))
         lm.base_model.load_state_dict(self.lm.state_dict() | {EMBEDDING: self.table()})
         lm.tie_weights()
         return lm.to(self.table().device, self.table().dtype).eval().requires_grad_(False)

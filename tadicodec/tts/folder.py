@@ -22,9 +22,11 @@ from tadicodec.checkpoint import (
 )
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
-from tadicodec.guards.pretrained import load_network
+from tadicodec.guards.pretrained import load_network, load_pretrained
+from tadicodec.integers.layout import restore, to_precision
 from tadicodec.outputs import writing
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
+from tadicodec.tts.llama import Llama
 from tadicodec.tts.masked import MaskedNetwork
 from tadicodec.tts.model_config import ENGINES, HF_SECTION, MASKED, TtsConfig, read_tts_config
 from tadicodec.tts.text_reader import load_tokenizer
@@ -59,31 +61,52 @@ def load_tts(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[TtsConfi
     """
     config = read_tts_config(folder / "config.json")
     if config.shape is None:
-        return config, load_transformers(folder, dtype)
+        return config, load_transformers(folder, dtype, config.quantization.get("model", []))
     with unfilled():
-        network = build_network(config, inference=True)
+        network = restore(build_network(config, inference=True), config.quantization.get("model", []))
     load_weights(network, folder / "model.safetensors")
-    return config, network.to(dtype).eval().requires_grad_(False)
+    return config, to_precision(network, dtype).eval().requires_grad_(False)
 
 
 def build_network(config: TtsConfig, inference: bool = False) -> nn.Module:
     """A network of our own layout, or the published masked model's, with random weights. inference: see `SpeechLM`."""
     if isinstance(config.shape, ArConfig):
-        return SpeechLM(config.shape, inference)
+        network = SpeechLM(config.shape, inference)
+        if isinstance(network.lm, Llama):
+            network.lm.cache = config.cache
+        return network
     assert config.shape is not None  # models in transformers' layout do not come here
     return MaskedNetwork(config.shape)
 
 
-def load_transformers(folder: Path, dtype: torch.dtype) -> ExtendedLM:
+def load_transformers(folder: Path, dtype: torch.dtype, packed: list[dict[str, Any]]) -> ExtendedLM:
     """A causal language model whose tokenizer names codes, as the published ones are. Runs no code of the folder.
-    Raises InputError."""
-    tokenizer = load_tokenizer(folder)
+
+    packed: which of its layers are stored as integers.
+
+    Raises:
+        InputError: files that do not fit together.
+    """
+    place = folder / "text_tokenizer"
+    vocabulary = tokenizer_vocabulary(load_tokenizer(place if place.is_dir() else folder))
+    if packed:
+        with unfilled():
+            network = restore(ExtendedLM(empty_causal_lm(folder), vocabulary), packed)
+        load_weights(network, folder / "model.safetensors")
+        return to_precision(network, dtype).eval().requires_grad_(False)
     lm = load_causal_lm(folder, dtype)
-    vocabulary = tokenizer_vocabulary(tokenizer)
     rows = lm.get_input_embeddings().num_embeddings
     if vocabulary.size > rows:
         raise InputError(f"{folder}: the tokenizer has ids up to {vocabulary.size - 1}, the model {rows} rows")
     return ExtendedLM(lm.eval().requires_grad_(False), vocabulary)
+
+
+def empty_causal_lm(folder: Path) -> Any:
+    """The causal language model of a folder's configuration, without its weights. Raises InputError."""
+    config = load_pretrained("AutoConfig", folder)
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:

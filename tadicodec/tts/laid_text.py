@@ -33,7 +33,7 @@ class LaidText(nn.Module):
         """ids [B, L], lengths [B], times [B, L] in tokens, never falling -> [B, tokens, out_size]; zeros for items
         without text."""
         if ids.shape[1] == 0:
-            return self.out.weight.new_zeros(len(ids), tokens, self.out.out_features)
+            return self.embedding.weight.new_zeros(len(ids), tokens, self.out.out_features)
         ids = F.pad(ids, (1, 0), value=self.embedding.num_embeddings - 1)
         times, lengths = F.pad(times, (1, 0)), lengths + (lengths > 0)
         text = self.embedding(ids)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.model.transformer import BlockConfig, SwiGLU, rotary_tables, rotate
+from tadicodec.tts.cache import Cache, CacheFormat
 
 NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 TRAINING_ONLY = ("attention_dropout", "max_position_embeddings", "initializer_range", "use_cache")
@@ -76,21 +77,15 @@ class CausalAttention(nn.Module):
         self.v_proj = nn.Linear(shape.hidden_size, inner, bias=False)
         self.o_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: list[Tensor]) -> Tensor:
-        """x [B, S, H] -> [B, S, H].
-
-        past: keys and values [B, heads, P, d] of what came before; they are replaced by those up to now.
-        """
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: Cache) -> Tensor:
+        """x [B, S, H] -> [B, S, H]. past: keys and values of what came before, which takes in those of x."""
         q, k, v = (
             projection(x).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        q, k = rotate(q, rotary), rotate(k, rotary)
-        if past:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        past[:] = [k, v]
-        whole = mask is None and q.shape[2] > 1
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole, enable_gqa=True)
+        q, (k, v) = past.query(rotate(q, rotary)), past.extend(rotate(k, rotary), v)
+        whole, shared = mask is None and q.shape[2] > 1, bool(k.shape[1] != q.shape[1])
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole, enable_gqa=shared)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -104,7 +99,7 @@ class LlamaLayer(nn.Module):
         self.input_layernorm = WeightedNorm(shape.hidden_size)
         self.post_attention_layernorm = WeightedNorm(shape.hidden_size)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, past: Cache) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), rotary, mask, past)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -114,7 +109,7 @@ class Llama(nn.Module):
 
     def __init__(self, shape: LlamaShape, vocabulary: int) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.cache = shape, CacheFormat()
         self.embed_tokens = nn.Embedding(vocabulary, shape.hidden_size)
         self.layers = nn.ModuleList(LlamaLayer(shape) for _ in range(shape.num_hidden_layers))
         self.norm = WeightedNorm(shape.hidden_size)
@@ -123,15 +118,19 @@ class Llama(nn.Module):
         """The table of vectors, by the name that transformers has for it."""
         return self.embed_tokens
 
+    def caches(self) -> list[Cache]:
+        """An empty cache for each layer."""
+        return [self.cache.empty() for _ in self.layers]
+
     def forward(
-        self, vectors: Tensor, positions: Tensor, mask: Tensor | None = None, past: list[list[Tensor]] | None = None
+        self, vectors: Tensor, positions: Tensor, mask: Tensor | None = None, past: list[Cache] | None = None
     ) -> Tensor:
         """vectors [B, S, H] at positions [B, S], mask bool [B, S] (True: there) or None for all -> hidden [B, S, H].
 
-        past: one list a layer, empty at first, which holds keys and values from call to call; after the first call,
-        one place at a time.
+        past: what `caches` gives, which holds keys and values from call to call; after the first call, one place at a
+        time.
         """
-        past = [[] for _ in self.layers] if past is None else past
+        past = self.caches() if past is None else past
         rotary = rotary_tables(positions, self.shape.head_size)
         if mask is not None:
             size = mask.shape[1]
@@ -173,7 +172,7 @@ class SpeakingLlama(nn.Module):
         """input_ids [1, S] at position_ids [1, S] -> [1, S + new], drawn from torch's own generator as transformers
         draws: processors, temperature, the top_k most probable, those that make up top_p."""
         ids = input_ids
-        past: list[list[Tensor]] = [[] for _ in self.blocks.layers]
+        past = self.blocks.caches()
         vectors, places = F.embedding(ids, self.table), position_ids.float()
         for _step in range(max_new_tokens):
             hidden = self.blocks(vectors, places, past=past)[:, -1]

@@ -6,6 +6,7 @@ Module names are those of the published checkpoint, so its tensors load by name.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from tadicodec.config import (
     require_sizes,
 )
 from tadicodec.errors import InputError
+from tadicodec.integers.packed_linear import PackedLinear
 from tadicodec.model.decoder import time_embedding
 from tadicodec.model.lengths import valid
 from tadicodec.model.transformer import Block, BlockConfig, TimedRMSNorm, key_mask, mlp, rotary_tables
@@ -115,7 +117,7 @@ class MaskedNetwork(nn.Module):
         size, codes = config.hidden_size, config.cond_codebook_size
         self.mask_emb = nn.Embedding(1, size)
         self.cond_emb: CodeTable | nn.Embedding
-        self.to_logit: CodeTable | nn.Linear
+        self.to_logit: CodeTable | nn.Linear | PackedLinear
         if config.code_features:
             self.cond_emb = CodeTable(codes, size, config.code_features, std=0.5)  # as large as the text
             self.to_logit = CodeTable(codes, size + 1, config.code_features, std=0.02)  # a vector and a bias for each
@@ -163,6 +165,8 @@ class MaskedNetwork(nn.Module):
         """What makes logits of hidden states: weight [codes, H] and bias [codes]. They do not change while sampling."""
         if isinstance(self.to_logit, nn.Linear):
             return self.to_logit.weight, self.to_logit.bias
+        if isinstance(self.to_logit, PackedLinear):
+            return self.to_logit.weight(), cast(Tensor, self.to_logit.bias)
         table = self.to_logit()
         return table[:, :-1], table[:, -1]
 

@@ -6,7 +6,7 @@ causal language model in transformers' layout.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, build, require_sizes
 from tadicodec.errors import InputError
 from tadicodec.guards.documents import read_config_file
 from tadicodec.tts.autoregressive import ArConfig
+from tadicodec.tts.cache import CacheFormat
 from tadicodec.tts.generation import ArSampling
 from tadicodec.tts.mask_sampler import MaskSampling
 from tadicodec.tts.masked import MaskedConfig
@@ -52,8 +53,13 @@ class TtsConfig:
     codec: str = ""  # content hash of the codec whose codes it speaks; "": unknown
     codec_name: str = ""  # what that codec calls itself, for messages
     name: str = ""
+    quantization: dict[str, Any] = field(default_factory=dict)  # which layers are stored as integers, and the cache's
 
     def __post_init__(self) -> None:
+        if not isinstance(self.quantization, dict):
+            raise InputError(f"config: quantization is a section, not {self.quantization!r}")
+        if self.cache.bits and not (isinstance(self.shape, ArConfig) and self.shape.llama is not None):
+            raise InputError("config: keys and values in few bits are for autoregressive models of a plain Llama")
         if self.text not in TEXTS:
             raise InputError(f"config: text is one of {', '.join(TEXTS)}, not {self.text!r}")
         if not all(isinstance(value, str) for value in (self.codec, self.codec_name, self.name)):
@@ -61,6 +67,14 @@ class TtsConfig:
         timed = isinstance(self.shape, ArConfig) or (isinstance(self.shape, MaskedConfig) and self.shape.duration_size)
         if timed and self.text != BYTES:
             raise InputError("config: a model with a duration network reads bytes; set text: bytes")
+
+    @property
+    def cache(self) -> CacheFormat:
+        """How keys and values are kept while speaking."""
+        section = self.quantization.get("cache", {})
+        if not isinstance(section, dict):
+            raise InputError(f"config: quantization.cache is a section, not {section!r}")
+        return build(CacheFormat, section)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, for config.json."""
@@ -74,6 +88,7 @@ class TtsConfig:
             "model": shape,
             "sampling": asdict(self.sampling),
             "decoding": None if self.decoding is None else asdict(self.decoding),
+            **({"quantization": self.quantization} if self.quantization else {}),
         }
 
 
@@ -122,6 +137,7 @@ def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[
         codec=document.get("codec", ""),
         codec_name=document.get("codec_name", ""),
         name=document.get("name", ""),
+        quantization=document.get("quantization", {}),
     )
 
 

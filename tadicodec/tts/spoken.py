@@ -45,6 +45,7 @@ def initials(word: str) -> bool:
 
 
 def spelled(word: str) -> str:
+    """A word as the names of its letters."""
     return " ".join(NAMES[letter] for letter in word.lower())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tadicodec.codec import Codec
+from tadicodec.tts.folder import load_tts
 from tests.data.test_manifest import write_corpus
 
 
@@ -49,3 +50,30 @@ def test_trains_on_a_manifest(cli, tiny_model, tmp_path) -> None:
     assert Codec.from_pretrained(tmp_path / "q").config.quantization["method"] == "lr_qat"
     result = cli("quantize", tiny_model, tmp_path / "r", "--method", "l4q", "--data", tmp_path / "none.jsonl")
     assert result.code == 2 and "none.jsonl" in result.err
+
+
+def test_quantizes_speech_language_models(cli, tmp_path) -> None:
+    result = cli("quantize", "bundled:ar", tmp_path / "ar", "--bits", "4", "--cache-bits", "4", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.text)["model"]["share"] < 0.2
+    config, network = load_tts(tmp_path / "ar")
+    assert config.cache.bits == 4 and config.quantization["bits"] == 4
+    assert cli("quantize", "bundled:masked", tmp_path / "masked").code == 0
+    again = cli("quantize", tmp_path / "ar", tmp_path / "again")
+    assert again.code == 2 and "quantized already" in again.err
+
+
+def test_what_does_not_fit_a_kind_of_model_is_one_line(cli, tiny_model, tmp_path) -> None:
+    out = tmp_path / "q"
+    for model, arguments, message in (
+        ("bundled:ar", ["--method", "roste", "--data", "x"], "--data"),
+        ("bundled:ar", ["--method", "roste"], "rounded without training"),
+        ("bundled:ar", ["--tabulate"], "--tabulate"),
+        ("bundled:ar", ["--cache-bits", "3"], "2, 4 or 8"),
+        ("bundled:masked", ["--cache-bits", "4"], "Llama"),
+        ("bundled:none", [], "none"),
+        (tiny_model, ["--cache-bits", "4"], "--cache-bits"),
+    ):
+        result = cli("quantize", model, out, *arguments)
+        assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
+        assert not out.exists()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tadicodec.errors import InputError
-from tadicodec.integers.activation import Activation, quantize_heads, quantize_keys_and_values
+from tadicodec.integers.activation import Activation
 from tadicodec.integers.grid import split
 from tadicodec.integers.packed_linear import PackedLinear
 from tadicodec.quant.conversion import convert, each_trained, prepare
@@ -232,22 +232,6 @@ def test_roste_rotates_where_it_helps_and_only_there() -> None:
     assert RoSTELinear.make(nn.Linear(7, 3), config, None, generator()).signs is None
 
 
-def test_keys_and_values_round_by_head() -> None:
-    x = torch.cat([normal(5, 8), 100 * normal(5, 8, seed=1)], dim=-1)
-    rounded = quantize_heads(x, 2, Activation(4))
-    assert torch.equal(rounded[:, :8], quantize_heads(x[:, :8], 1, Activation(4)))
-    assert (rounded - x)[:, :8].abs().max() < 1
-    turned = quantize_heads(x, 2, Activation(8), turned=True)
-    torch.testing.assert_close(turned, x, atol=6, rtol=0)
-    model = nn.ModuleDict({"k_proj": nn.Linear(8, 16)})
-    handles = quantize_keys_and_values(model, 2)
-    assert model["k_proj"](normal(1, 8)).unflatten(-1, (2, 8))[0, 0].unique().numel() <= 16
-    for handle in handles:
-        handle.remove()
-    with pytest.raises(InputError, match="no layer"):
-        quantize_keys_and_values(nn.Linear(2, 2), 2)
-
-
 # ZeroQAT ------------------------------------------------------------------------------------------------------------
 
 
@@ -317,16 +301,3 @@ def test_prepared_copies_are_independent(name: str = "l4q") -> None:
     disturb(other)
     x: Tensor = normal(2, 16)
     assert not torch.equal(model(x), other(x))
-
-
-def test_four_bit_keys_and_values_stay_when_the_network_is_converted() -> None:
-    """What was trained with rounded keys is not deployed without."""
-    model = nn.ModuleDict({"k_proj": nn.Linear(8, 8), "o_proj": nn.Linear(8, 8)})
-    prepare(model, QuantConfig("lr_qat", bits=4, rank=1), generator())
-    quantize_keys_and_values(model, 2, patterns=("k_proj",))
-    x = normal(3, 8)
-    before = model["k_proj"](x)
-    convert(model)
-    torch.testing.assert_close(model["k_proj"](x), before)
-    model["k_proj"]._forward_hooks.clear()
-    assert not torch.allclose(model["k_proj"](x), before)

@@ -89,10 +89,24 @@ def refused(folder: Path, tmp_path: Path):
         ("objective.prompt_degrade=1.5", "prompt_degrade"),
         ("objective.hear_weight=-1", "hear_weight"),
         ("model.model.tadicodec.voice_size=8", "prior_layers"),
+        ("objective.speaker_weight=-1", "speaker_weight"),
+        ("data.damage=2", "damage"),
     ],
 )
 def test_codec(refused, override: str, reason: str) -> None:
     assert reason in refused("codec", override)
+
+
+def test_shares_and_voices(refused) -> None:
+    data = {"frames": 200, "max_frames": 200}
+
+    def message(objective: dict, **changes: object) -> str:
+        overrides = [f"data.{key}={value}" for key, value in {**data, **changes}.items()]
+        return refused("codec", *overrides, objective=objective)
+
+    assert "shares" in message({"text_drop": 0.1}, shares="{'': 1.5}")
+    assert "shares must be dict" in message({"text_drop": 0.1}, shares=0.5)
+    assert "voices" in message({"part": "decoder"}, voices=0.5)
 
 
 @pytest.mark.parametrize(
