@@ -109,7 +109,7 @@ class PyAvSound:
         yield from convert(None)
 
     def packets(self) -> Iterator[Any]:
-        """What the container holds of the track, up to damage that hides where the next packet begins; None at the end."""
+        """Packets of the track, up to damage that hides where the next one begins; None at the end."""
         import av
 
         try:
