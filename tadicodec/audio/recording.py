@@ -168,6 +168,7 @@ class SoundFileSound:
         return np.concatenate(reads) if reads else np.zeros((0, self.channels), np.float32)
 
     def close(self) -> None:
+        """Give back what libsndfile holds, but not the stream."""
         self.file.close()
 
 
@@ -273,6 +274,7 @@ def open_bytes(source: Source, name: str) -> BinaryIO:
 
 
 def filled(data: bytes, name: str) -> io.BytesIO:
+    """Bytes as a stream. Raises InputError where there are none."""
     if not data:
         raise InputError(f"{name} is empty (0 bytes)")
     return io.BytesIO(data)
