@@ -68,7 +68,7 @@ class LibraryStream(Outgoing):
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]
-        self.target = Gone()
+        self.target = StreamedFile()
         self.file = soundfile.SoundFile(self.target, "w", sample_rate, channels=1, format=name, subtype=subtype)
 
     def add(self, wave: np.ndarray) -> bytes:
@@ -80,7 +80,7 @@ class LibraryStream(Outgoing):
         return self.target.take()
 
 
-class Gone(io.RawIOBase):
+class StreamedFile(io.RawIOBase):
     """A file of which only the end is still here.
 
     What was taken cannot be changed any more, such as the length in a header, which players do without.

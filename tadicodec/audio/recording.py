@@ -89,7 +89,7 @@ class Recording:
             return
         try:
             if (other.sample_rate, other.channels) == (self.sample_rate, self.channels):
-                yield from behind(other.blocks(), read)
+                yield from without_first(other.blocks(), read)
         finally:
             other.close()
 
@@ -114,7 +114,7 @@ class Recording:
             warnings.warn(f"{self.name}: {note}", InputWarning, stacklevel=3)
 
 
-def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+def without_first(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
     """Blocks without the first `count` samples."""
     for block in blocks:
         if len(block) > count:
@@ -122,7 +122,7 @@ def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
         count = max(count - len(block), 0)
 
 
-class Forward(QuietFile):
+class SequentialFile(QuietFile):
     """A sound file that is read from its beginning to its end.
 
     The library's own reads end with a seek to where they are, which decodes the place again: inexactly in mp3.
@@ -139,7 +139,7 @@ class SoundFileSound:
         # libsndfile would take .mp3 and .raw from the name; a descriptor has none
         plain = marks.plain and not isinstance(stream, io.BytesIO)
         stream.seek(0)
-        self.file = Forward(stream.fileno() if plain else View(stream, marks), closefd=False)
+        self.file = SequentialFile(stream.fileno() if plain else View(stream, marks), closefd=False)
         self.damaged: int | bool = False
         self.sample_rate, self.channels = self.file.samplerate, self.file.channels
         self.samples = None if self.file.frames >= NEVER else self.file.frames
