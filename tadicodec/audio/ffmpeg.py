@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class PyAvSound:
     def __init__(self, stream: BinaryIO) -> None:
         import av
 
-        self.damaged: int | bool = 0
+        self.lost = 0  # packets that could not be decoded
         try:
             self.file = av.open(stream, container_options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -83,7 +83,12 @@ class PyAvSound:
         self.sample_rate: int = self.track.codec_context.sample_rate
         self.channels: int = max(self.track.codec_context.channels, 1)
         self.format, self.subtype = self.file.format.name, self.track.codec_context.name
-        self.samples = self.announced()
+        self.samples: int | None = self.announced()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether packets were left out."""
+        return self.lost > 0
 
     def announced(self) -> int | None:
         """Samples that the file says it has; None where it says nothing, or guesses."""
@@ -104,33 +109,30 @@ class PyAvSound:
         yield from convert(None)
 
     def packets(self) -> Iterator[Any]:
-        """Packets of the track, then what ends them; one that cannot be read ends them, too, and is counted."""
         import av
 
         try:
             yield from self.file.demux(self.track)
         except (av.error.FFmpegError, OSError):  # what follows cannot be told apart
-            self.damaged += 1
+            self.lost += 1
             yield None
 
     def frames(self, packet: Any) -> list[Any]:
-        """The frames of a packet; none where it cannot be decoded, which is counted."""
         import av
 
         try:
             return self.track.codec_context.decode(packet)
         except (av.error.FFmpegError, ValueError):
-            self.damaged += 1
+            self.lost += 1
             return []
 
     def close(self) -> None:
-        """Close the file."""
         self.file.close()
 
 
 class Converter:
-    """Turns frames of any sample format (and, in films, of changing rate or channels) into blocks [n, channels] float32
-    of one rate and of the first frame's channels."""
+    """Frames of any sample format (and, in films, of changing rate or channels) to blocks [n, channels] float32 of one
+    rate and of the first frame's channels."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -139,7 +141,7 @@ class Converter:
         self.resampler: Any = None
 
     def __call__(self, frame: Any) -> Iterator[np.ndarray]:
-        """The next frame, or None for the end -> blocks [n, channels]."""
+        """None for the frame: the end."""
         import av
 
         kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -156,7 +158,6 @@ class Converter:
 
 
 def samples_of(frame: Any) -> np.ndarray:
-    """A frame's samples, [n, channels]."""
     return np.ascontiguousarray(frame.to_ndarray().T)
 
 
@@ -164,13 +165,15 @@ class ProgramSound:
     """The best sound track of a file, decoded by the program `ffmpeg` into an AU stream on its standard output."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.damaged: int | bool = False
+        self.damaged = False
         self.samples: int | None = None
         self.format, self.subtype = "ffmpeg", "decoded"
         self.stack = ExitStack()
         self.errors = self.stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             self.process = self.start(self.path_of(stream))
+            assert self.process.stdout is not None
+            self.output = self.process.stdout
             head = self.output.read(AU_HEADER.size)
             if len(head) < AU_HEADER.size:
                 self.process.wait()
@@ -182,40 +185,20 @@ class ProgramSound:
             raise
 
     def path_of(self, stream: BinaryIO) -> Path:
-        """A copy of the stream as a file, because the index of an m4a is often at its end and one cannot go back in a
-        pipe."""
+        """A file, because the index of an m4a is often at its end and a pipe cannot be gone back in."""
         copy = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tadicodec-"))) / "recording"
         with open(copy, "wb") as file:
             shutil.copyfileobj(stream, file)
         return copy
 
     def start(self, path: Path) -> subprocess.Popen[bytes]:
-        """Start ffmpeg on a file."""
-        command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe"]
-        command += [
-            "-format_whitelist",
-            CONTAINERS,
-            "-i",
-            f"file:{path}",
-            "-map",
-            "0:a:0",
-            "-c:a",
-            "pcm_f32be",
-            "-f",
-            "au",
-        ]
-        return subprocess.Popen(
-            [*command, "pipe:1"], stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL
-        )
-
-    @property
-    def output(self) -> IO[bytes]:
-        """What ffmpeg writes on its standard output."""
-        assert self.process.stdout is not None  # it is a pipe
-        return self.process.stdout
+        safe = ("-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS)
+        wanted = ("-i", f"file:{path}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1")
+        command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *safe, *wanted)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels] float32 to the end."""
+        """Blocks [n, channels] float32."""
         width = 4 * self.channels
         while data := self.output.read(BLOCK * width):
             whole = len(data) // width * width
@@ -230,10 +213,8 @@ class ProgramSound:
         return lines[-1].rstrip(".") if lines else ""
 
     def close(self) -> None:
-        """Stop ffmpeg and remove the copy."""
         process = getattr(self, "process", None)
         if process is not None:
             process.kill()
-            self.output.close()
-            process.wait()
+            process.communicate()
         self.stack.close()

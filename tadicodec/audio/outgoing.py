@@ -1,16 +1,18 @@
-"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is being played
-already."""
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is already played."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import soundfile
 
 from tadicodec.audio.blocks import WAV_HEADER, pcm
 from tadicodec.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 LIBRARY = {  # name -> libsndfile's format and subtype, media type
     "flac": ("FLAC", "PCM_16", "audio/flac"),
@@ -28,7 +30,7 @@ class Outgoing(Protocol):
         """Samples [n] in [-1, 1] -> the bytes that can be sent now, maybe none."""
 
     def finish(self) -> bytes:
-        """The bytes that are left after the last samples."""
+        """What is left."""
 
 
 def outgoing(form: str, sample_rate: int) -> Outgoing:
@@ -44,8 +46,8 @@ def outgoing(form: str, sample_rate: int) -> Outgoing:
     return PcmStream(sample_rate, header=form == "wav")
 
 
-class PcmStream(Outgoing):
-    """Samples as they are. The header of a WAV says, as is usual in streams, that the length is not known."""
+class PcmStream:
+    """Samples as they are. The WAV header says, as usual in streams, that the length is not known."""
 
     def __init__(self, sample_rate: int, header: bool) -> None:
         self.sample_rate = sample_rate
@@ -63,8 +65,8 @@ class PcmStream(Outgoing):
         return head
 
 
-class LibraryStream(Outgoing):
-    """What libsndfile encodes, given as far as it has written it."""
+class LibraryStream:
+    """What libsndfile encodes, as far as it has written it."""
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]
@@ -91,13 +93,13 @@ class StreamedFile(io.RawIOBase):
         self.here = bytearray()
 
     def take(self) -> bytes:
-        """The bytes that were written since the last time."""
+        """The bytes written since the last time."""
         taken = bytes(self.here)
         self.gone += len(taken)
         self.here.clear()
         return taken
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         part = bytes(data)
         if self.place >= self.gone:
             start = self.place - self.gone
@@ -122,5 +124,5 @@ class StreamedFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         return 0

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -16,6 +16,9 @@ from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
 from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; a header outside is damaged or hostile
 BLOCK = 1 << 18  # samples: a header's length is not believed
@@ -31,15 +34,17 @@ Source = str | Path | BinaryIO
 
 
 class Sound(Protocol):
-    """A file as a library reads it. `samples` are announced per channel (None: nothing is); `damaged`: whether parts
-    were left out."""
+    """What a library makes of a file. `samples` are announced (None: nothing is)."""
 
     format: str
     subtype: str
     sample_rate: int
     channels: int
     samples: int | None
-    damaged: int | bool
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something had to be left out, as far as it was read."""
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks [n, channels] float32 to the end."""
@@ -49,7 +54,7 @@ class Sound(Protocol):
 
 
 class Recording:
-    """A recording that is read once, with `mono`. After that, `notes` say what of the file is not in it."""
+    """Read it once with `mono`; after that `notes` say what of the file is not in it."""
 
     def __init__(self, name: str, stream: BinaryIO, sound: Sound, notes: tuple[str, ...] = ()) -> None:
         self.name, self.stream, self.sound, self.notes = name, stream, sound, list(notes)
@@ -75,8 +80,7 @@ class Recording:
         self.conclude(read, peak)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels] to the end. Where libsndfile stops at damage, ffmpeg goes on behind it, if there is
-        one."""
+        """Blocks [n, channels]. Where libsndfile stops at damage, ffmpeg goes on behind it, if there is one."""
         read = 0
         for block in self.sound.blocks():
             read += len(block)
@@ -94,7 +98,7 @@ class Recording:
             other.close()
 
     def conclude(self, read: int, peak: float) -> None:
-        """Complete the notes after `read` samples whose largest was `peak`."""
+        """Complete the notes; `read` samples with this peak came."""
         seconds = read / self.sample_rate
         announced = None if self.samples is None else self.samples / self.sample_rate
         if announced is not None and seconds < announced - SLACK:
@@ -109,7 +113,7 @@ class Recording:
         self.notes = [note.replace("{seconds}", f"{seconds:.2f}") for note in self.notes]
 
     def warn(self) -> None:
-        """Say what `notes` say, as warnings of the class InputWarning."""
+        """Say what `notes` say, as InputWarning."""
         for note in self.notes:
             warnings.warn(f"{self.name}: {note}", InputWarning, stacklevel=3)
 
@@ -146,14 +150,14 @@ class SoundFileSound:
         self.format, self.subtype = self.file.format, self.file.subtype
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels] until the samples end, whatever the header promised, or until damage."""
+        """Until the samples end, whatever the header promised, or until damage."""
         while len(block := self.gathered()):
             yield block
             if self.damaged:
                 return
 
     def gathered(self) -> np.ndarray:
-        """The next samples [n, channels], in small reads: of one that meets damage, nothing comes."""
+        """The next samples in small reads: of one that meets damage, nothing comes."""
         reads = []
         for _ in range(BLOCK // SMALL):
             try:
@@ -166,12 +170,11 @@ class SoundFileSound:
         return np.concatenate(reads) if reads else np.zeros((0, self.channels), np.float32)
 
     def close(self) -> None:
-        """Close the file."""
         self.file.close()
 
 
 class View(io.RawIOBase):
-    """The part of a stream that `marks` tell, with their patches, as a file of its own that can only be read."""
+    """The part of a stream that `marks` tell, with their patches, as a file of its own; writes nothing."""
 
     def __init__(self, stream: BinaryIO, marks: Marks) -> None:
         self.stream, self.marks, self.place = stream, marks, 0
@@ -192,7 +195,7 @@ class View(io.RawIOBase):
     def tell(self) -> int:
         return self.place
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
         count = max(min(len(target), self.size - self.place), 0)
         data = bytearray(self.marks.prefix[self.place : self.place + count])
@@ -209,7 +212,7 @@ class View(io.RawIOBase):
 
 @contextmanager
 def open_recording(source: Source, name: str | None = None) -> Iterator[Recording]:
-    """Open a file or stream for reading, by its content, because a name can lie; with libsndfile or else with ffmpeg.
+    """Open for reading; by content, because a name can lie. libsndfile first, then whatever ffmpeg there is.
 
     name: what messages call it, where the path does not say it.
 
@@ -232,9 +235,8 @@ def open_recording(source: Source, name: str | None = None) -> Iterator[Recordin
 
 
 def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
-    """A stream as the library reads it that can. Raises InputError where none can."""
-    sound: Sound | None = None
-    refusal = ""
+    """Whatever reads the stream. Raises InputError."""
+    sound, refusal = None, ""
     try:
         sound = SoundFileSound(stream, marks)
         if sound.samples != 0:
@@ -273,12 +275,11 @@ def open_bytes(source: Source, name: str) -> BinaryIO:
 
 
 def filled(data: bytes, name: str) -> io.BytesIO:
-    """Bytes as a stream. Raises InputError where there are none."""
     if not data:
         raise InputError(f"{name} is empty (0 bytes)")
     return io.BytesIO(data)
 
 
 def name_of(source: Source) -> str:
-    """What messages call the source."""
+    """How messages call the source."""
     return str(source) if isinstance(source, str | Path) else "standard input"

@@ -57,13 +57,13 @@ def check_captions(work: Work, args: argparse.Namespace) -> None:
     if work.piped:
         raise InputError("--words writes a file beside OUT, and OUT is standard output here; give it a name")
     for job in work.jobs:
-        check_output(captions_of(job, args.words), args.overwrite)
+        if job.target is not None:
+            check_output(captions_of(job.target, args.words), args.overwrite)
 
 
-def captions_of(job: Job, form: str) -> Path:
-    """The file of --words that belongs to a job's output."""
-    assert job.target is not None  # standard output has no file beside it
-    return job.target.with_suffix(f".{form}")
+def captions_of(tokens: Path, form: str) -> Path:
+    """The file beside a token file."""
+    return tokens.with_suffix(f".{form}")
 
 
 def prompt_to_store(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | None:
@@ -94,9 +94,9 @@ class Encoder(Worker):
         from tadicodec.text.captions import FORMATS
 
         data = to_bytes(result, self.prompt)
-        if self.captions is not None:
+        if self.captions is not None and job.target is not None:
             text = FORMATS[self.captions](self.codec.words(result), float(result.seconds[0]))
-            write_bytes(captions_of(job, self.captions), text.encode(), self.overwrite)
+            write_bytes(captions_of(job.target, self.captions), text.encode(), self.overwrite)
         if job.target is None:
             write_all(binary_output(), data)
         else:

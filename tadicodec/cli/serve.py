@@ -104,18 +104,27 @@ def load_voices(folder: str | None) -> dict[str, Prompt]:
 
 
 def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
-    """The model of --tts-model, or the bundled ones where they fit the codec; a codec alone speaks nothing."""
+    """Models by the names that clients ask for: "tadicodec" is the first engine, and each has a name of its own."""
+    engines = load_engines(args, codec)
+    first = {"tadicodec": next(iter(engines.values()))} if engines else {}
+    return first | {f"tadicodec-{name}": speaker for name, speaker in engines.items()}
+
+
+def load_engines(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
+    """The model of --tts-model, or the bundled engines, the better one first; none for a codec they do not fit."""
     import torch
 
-    from tadicodec.checkpoint import find_model
     from tadicodec.tts.folder import DEFAULT_ENGINE
     from tadicodec.tts.model_config import ENGINES
     from tadicodec.tts.synthesize import Speaker
 
     dtype = getattr(torch, args.dtype)
     if args.tts_model is not None:
-        return {"tadicodec": Speaker.from_pretrained(args.tts_model, codec=codec, dtype=dtype)}
-    if codec.folder != find_model(None):
+        return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=dtype)}
+    names = [DEFAULT_ENGINE, *(name for name in ENGINES if name != DEFAULT_ENGINE)]
+    try:
+        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=dtype) for name in names}
+    except InputError:
+        if args.model is None:
+            raise
         return {}
-    named = {f"tadicodec-{engine}": Speaker.from_pretrained(None, engine=engine, codec=codec) for engine in ENGINES}
-    return {"tadicodec": named[f"tadicodec-{DEFAULT_ENGINE}"], **named}

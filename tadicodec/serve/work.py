@@ -156,9 +156,9 @@ class Worker:
             if close is not None:
                 close()
 
-    def companions(self, first: Encoding) -> Sequence[Job]:
-        """The recordings that are encoded together with this one, itself included."""
-        chosen: list[Encoding] = []
+    def companions(self, first: Encoding) -> list[Job]:
+        """Recordings that are encoded with this one."""
+        chosen: list[Job] = []
         samples = 0
         for job in self.jobs:
             if isinstance(job, Encoding) and len(chosen) < self.batch:

@@ -15,8 +15,8 @@ from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.codec_network import CodecNetwork
 from tadicodec.train.codec_objective import CodecObjective
 from tadicodec.train.ctc_loss import ctc_loss
+from tadicodec.train.judged import judged
 from tadicodec.train.task import Batch, Losses
-from tadicodec.train.word_errors import word_errors
 
 
 class CodecTask:
@@ -56,7 +56,7 @@ class CodecTask:
                 ctc = ctc_loss(terms[f"{name}_logits"], steps, *text)
                 loss, metrics[name] = loss + weight * ctc, ctc.detach()
         if not self.networks["codec"].training:
-            metrics |= word_errors(unwrapped(self.networks["codec"]), batch, draws)
+            metrics |= judged(unwrapped(self.networks["codec"]), batch, draws)
         yield "codec", loss, metrics
 
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -20,9 +20,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from tadicodec.config import require_range
-from tadicodec.data.batches import BatchConfig, batches_from, epoch_batches
+from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
 from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
+from tadicodec.train.prefetch import made_ahead
 from tadicodec.train.schedules import OptimConfig, learning_rate
 from tadicodec.train.state import TrainState
 from tadicodec.train.task import Batch, Task
@@ -47,10 +48,11 @@ class LoopConfig:
     save_minutes: float = 5.0
     max_minutes: float = 0.0  # stop (with a checkpoint) after this long; 0: never
     compile: bool = False
+    threads: int = 0  # that make batches ahead while the device computes; a CPU that computes has none to spare
 
     def __post_init__(self) -> None:
         require_range("loop", self, 1, math.inf, "steps", "log_every", "valid_every", "valid_batches")
-        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes")
+        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes", "threads")
         require_range("loop", self, 0, 1, "ema")
 
 
@@ -62,6 +64,15 @@ class Data:
     frames: list[int]
     collate: Collate
     hearings: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a step takes: its batch, its random numbers from there on, and where the data order goes on."""
+
+    batch: Batch
+    generator: torch.Generator
+    following: Position
 
 
 class Trainer:
@@ -117,11 +128,9 @@ class Trainer:
         began = last_save = time.monotonic()
         main = self.accelerator.is_main_process
         with Board(self.out, self.loop.steps, self.state.step, main=main, bar=progress) as board, stop_on_signals(self):
-            for indices, following in batches_from(train.frames, batch, self.state.position, train.hearings):
-                if self.state.step >= self.loop.steps:
-                    break
-                metrics = self.step(indices, train)
-                self.state.position = following
+            for prepared in self.batches(train, batch):
+                metrics = self.step(prepared)
+                self.state.position = prepared.following
                 self.report(board, metrics, valid, batch)
                 now = time.monotonic()
                 expired = bool(self.loop.max_minutes) and now - began > 60 * self.loop.max_minutes
@@ -149,14 +158,25 @@ class Trainer:
         save, expired, signalled = (bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
         return save, expired, signalled
 
-    def step(self, indices: list[int], train: Data) -> dict[str, Tensor]:
-        """Take one step with the clips of these numbers; returns its metrics."""
-        generator = self.generator(self.state.step)
-        torch.manual_seed(generator.initial_seed())  # dropout inside of networks knows no generator
-        batch = self.to_device(train.collate(indices, generator), self.state.step)
+    def batches(self, train: Data, config: BatchConfig) -> Iterator[Prepared]:
+        """The batches of the steps that are left."""
+        steps = range(self.state.step, self.loop.steps)
+        order = batches_from(train.frames, config, self.state.position, train.hearings)
+
+        def prepare(numbered: tuple[int, tuple[list[int], Position]]) -> Prepared:
+            step, (indices, following) = numbered
+            generator = self.generator(step)
+            return Prepared(train.collate(indices, generator), generator, following)
+
+        return made_ahead(prepare, zip(steps, order), self.loop.threads)
+
+    def step(self, prepared: Prepared) -> dict[str, Tensor]:
+        """Take one step with a prepared batch; returns its metrics."""
+        torch.manual_seed(prepared.generator.initial_seed())  # dropout inside of networks knows no generator
+        batch = self.to_device(prepared.batch, self.state.step)
         rate = learning_rate(self.state.step, self.loop.steps, self.optim)
         gathered: dict[str, Tensor] = {}
-        losses = self.task.losses(batch, generator)
+        losses = self.task.losses(batch, prepared.generator)
         while True:
             with self.accelerator.autocast():
                 item = next(losses, None)
