@@ -51,9 +51,9 @@ def test_failures_are_named_in_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_one_writer_a_folder(tmp_path: Path) -> None:
-    with only_writer(tmp_path / "out"), pytest.raises(InputError, match="another process is writing there"):
-        with only_writer(tmp_path / "out"):
-            pass
+    refused = pytest.raises(InputError, match="another process is writing there")
+    with only_writer(tmp_path / "out"), refused, only_writer(tmp_path / "out"):
+        pass
     with only_writer(tmp_path / "out"), only_writer(tmp_path / "other"), only_writer(tmp_path / "out", "share-1"):
         pass
     assert not os.listdir(tmp_path / "out")
@@ -78,7 +78,8 @@ def test_two_at_a_time_take_turns(tmp_path: Path) -> None:
         "import os, sys\nfrom pathlib import Path\nfrom tadicodec.errors import InputError\n"
         "from tadicodec.outputs import only_writer\nmark, done = Path(sys.argv[1]) / 'mark', 0\n"
         "while done < 50:\n    try:\n        with only_writer(sys.argv[1]):\n"
-        "            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))\n            mark.unlink()\n            done += 1\n"
+        "            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))\n            mark.unlink()\n"
+        "            done += 1\n"
         "    except InputError:\n        pass\n"
     )
     began = time.monotonic()

@@ -1,4 +1,5 @@
-"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is already played."""
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is being played
+already."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class Outgoing(Protocol):
         """Samples [n] in [-1, 1] -> the bytes that can be sent now, maybe none."""
 
     def finish(self) -> bytes:
-        """What is left."""
+        """The bytes that are left after the last samples."""
 
 
 def outgoing(form: str, sample_rate: int) -> Outgoing:
@@ -46,8 +47,8 @@ def outgoing(form: str, sample_rate: int) -> Outgoing:
     return PcmStream(sample_rate, header=form == "wav")
 
 
-class PcmStream:
-    """Samples as they are. The WAV header says, as usual in streams, that the length is not known."""
+class PcmStream(Outgoing):
+    """Samples as they are. The header of a WAV says, as is usual in streams, that the length is not known."""
 
     def __init__(self, sample_rate: int, header: bool) -> None:
         self.sample_rate = sample_rate
@@ -65,8 +66,8 @@ class PcmStream:
         return head
 
 
-class LibraryStream:
-    """What libsndfile encodes, as far as it has written it."""
+class LibraryStream(Outgoing):
+    """What libsndfile encodes, given as far as it has written it."""
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]

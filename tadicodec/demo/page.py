@@ -43,10 +43,12 @@ def build_page(codec: Codec, speakers: dict[str, Speaker], station: Station) -> 
 
 
 def sound_input(label: str, name: str) -> gr.Audio:
+    """The part of the page that takes a recording."""
     return gr.Audio(sources=["microphone", "upload"], type="filepath", label=label, elem_id=name, buttons=["download"])
 
 
 def sound_output(label: str, name: str) -> gr.Audio:
+    """The part of the page that plays a sound."""
     return gr.Audio(label=label, interactive=False, elem_id=name, buttons=["download"])
 
 
@@ -144,6 +146,7 @@ def broadcast(station: Station, sample_rate: int, pieces: Iterator[torch.Tensor]
 
 
 def to_16_bits(wave: np.ndarray) -> np.ndarray:
+    """A wave [N] float32 as 16-bit samples."""
     return np.round(np.clip(wave, -1.0, 1.0) * 32767).astype(np.int16)
 
 
