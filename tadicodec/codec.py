@@ -36,6 +36,7 @@ from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream,
 from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import word_times
+from tadicodec.runtime.backend import runtime_renderer
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
@@ -65,11 +66,14 @@ class Codec:
         name: str | os.PathLike | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        *,
+        backend: str = "torch",
     ) -> Codec:
         """Load the bundled model (None), a model folder, or a Hugging Face id such as "amphion/TaDiCodec".
 
         dtype is the precision of the decoder's and the vocoder's wide products; codes are always computed in float32,
-        so that they do not depend on it.
+        so that they do not depend on it. backend: "torch"; "onnx" decodes in ONNX Runtime what is faster there on this
+        machine; "onnx-int8" the same with numbers of 8 bits, which changes the sound but no code.
 
         Raises:
             InputError: no such model, or files that do not fit together. Loading is strict.
@@ -79,7 +83,8 @@ class Codec:
         model, vocoder = checkpoint.load_networks(folder, config)
         codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or "bundled"))
         codec.folder = folder
-        return codec.to(device, dtype)
+        codec.to(device, dtype).renderer = runtime_renderer(codec.renderer, backend)
+        return codec
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
         """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""

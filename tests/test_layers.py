@@ -18,6 +18,7 @@ FLOORS = (
     ("audio", "text", "model", "integers"),
     ("speech", "checkpoint"),
     ("tdc", "pipeline", "plots"),
+    ("runtime",),
     ("codec",),
     ("tts", "hf"),
     ("data",),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli.closing import waiting
+from tadicodec.cli.options import AUTO
 from tadicodec.cli.transcripts import given_text, sidecar_text
-from tadicodec.errors import InputError
+from tadicodec.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from tadicodec.codec import Codec
     from tadicodec.speech import Prompt
@@ -72,14 +75,38 @@ def read_wave_prompt(path: str, text: str | None) -> Voice:
 
 
 def load_codec(args: argparse.Namespace) -> Codec:
-    """The model of --model, on --device or else the GPU if there is one, in --dtype. Raises InputError."""
+    """The model of --model, on --device or else the GPU if there is one, in --dtype, decoding in --backend. Raises
+    InputError."""
     with waiting(f"loading the codec ({args.model or 'bundled'})"):
         import torch
 
         from tadicodec.codec import Codec
 
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return Codec.from_pretrained(args.model, device=device, dtype=getattr(torch, args.dtype))
+        dtype = precision(args.dtype, device)
+        return Codec.from_pretrained(args.model, device=device, dtype=dtype, backend=args.backend)
+
+
+def precision(name: str, device: str) -> torch.dtype:
+    """The precision of --dtype on a device: `auto` is the one this machine is faster in. Warns of one that is slower
+    than float32 here."""
+    import torch
+
+    from tadicodec.runtime.speed import faster_precision, precisions
+
+    if name == AUTO:
+        return faster_precision() if device == "cpu" else torch.bfloat16
+    if name == "bfloat16" and device == "cpu":
+        seconds = precisions()
+        times = seconds["bfloat16"] / seconds["float32"]
+        if times > 1:
+            warnings.warn(
+                f"bfloat16 products are {times:.1f} times slower than float32's on this processor; use --dtype float32 "
+                "or auto",
+                InputWarning,
+                stacklevel=2,
+            )
+    return getattr(torch, name)
 
 
 def make_prompt(codec: Codec, voice: Voice | Prompt | None) -> Prompt | None:

@@ -19,6 +19,7 @@ from tadicodec.cli import (
     demo,
     encode,
     evaluate,
+    export,
     info,
     prepare,
     prompt,
@@ -47,6 +48,7 @@ COMMANDS = {
     "tokenize": (tokenize, "a corpus to shards of tokens, for training language models on"),
     "train": (train, "train what a recipe describes"),
     "quantize": (quantize, "a model's weights in 8 or fewer bits each"),
+    "export": (export, "a model's networks as ONNX files, for other runtimes"),
 }
 SHOW = warnings.showwarning
 INTERRUPTED, BROKEN_PIPE, USER_ERROR = 130, 141, 2  # the first two as shells report SIGINT and SIGPIPE

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 
-DTYPES = ("float32", "bfloat16", "float16")
+AUTO = "auto"  # of --dtype: what this machine is faster in
+DTYPES = ("float32", "bfloat16", "float16", AUTO)
+BACKENDS = ("torch", "onnx", "onnx-int8")
 EXPLAIN_PATHS = "a file, a folder (searched with its subfolders), or - for {}"
 
 
@@ -20,10 +22,21 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Declare --model, --device and --dtype."""
+    """Declare --model, --device, --dtype and --backend."""
     parser.add_argument("--model", metavar="M", help="model folder or Hugging Face id (default: the bundled model)")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: cuda if there is one)")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="precision of the networks (float32)")
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="precision of the networks (float32); auto: bfloat16 where this machine is faster in it",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="torch",
+        help="of decoding on a CPU (torch); onnx: ONNX Runtime where it is faster; onnx-int8: with 8-bit numbers",
+    )
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:

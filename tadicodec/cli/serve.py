@@ -112,18 +112,15 @@ def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
 
 def load_engines(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
     """The model of --tts-model, or the bundled engines, the better one first; none for a codec they do not fit."""
-    import torch
-
     from tadicodec.tts.folder import DEFAULT_ENGINE
     from tadicodec.tts.model_config import ENGINES
     from tadicodec.tts.synthesize import Speaker
 
-    dtype = getattr(torch, args.dtype)
     if args.tts_model is not None:
-        return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=dtype)}
+        return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=codec.dtype)}
     names = [DEFAULT_ENGINE, *(name for name in ENGINES if name != DEFAULT_ENGINE)]
     try:
-        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=dtype) for name in names}
+        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=codec.dtype) for name in names}
     except InputError:
         if args.model is None:
             raise

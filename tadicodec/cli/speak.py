@@ -118,8 +118,6 @@ def read_lines(path: Path) -> list[str]:
 
 def load_speaker(args: argparse.Namespace) -> Speaker:
     """The speech language model and codec that the options ask for. Raises InputError."""
-    import torch
-
     from tadicodec.tts.folder import find_tts_model
     from tadicodec.tts.synthesize import Speaker
 
@@ -127,7 +125,7 @@ def load_speaker(args: argparse.Namespace) -> Speaker:
         raise InputError("--engine chooses a bundled model; --tts-model says itself what it is")
     folder = find_tts_model(args.tts_model, args.engine)  # before a codec is loaded for nothing
     codec = load_codec(args)
-    return Speaker.from_pretrained(folder, codec=codec, dtype=getattr(torch, args.dtype))
+    return Speaker.from_pretrained(folder, codec=codec, dtype=codec.dtype)
 
 
 class Talk:

@@ -96,7 +96,7 @@ def tokenize(args: argparse.Namespace, corpus: Corpus, share: Share) -> Done:
         progress = listing(bar.update)
         if args.ray is None:
             return tokenize_corpus(corpus, args.out, load_codec(args), share=share, progress=progress, **settings)
-        place = Place(args.ray, args.model, args.dtype, args.workers)
+        place = Place(args.ray, args.model, "float32" if args.dtype == options.AUTO else args.dtype, args.workers)
         args.device = "cpu"  # here; the workers have their own
         return tokenize_on_ray(corpus, args.out, load_codec(args), place, progress=progress, **settings)
 

@@ -146,8 +146,13 @@ def bias_of(layer: PackedLinear) -> np.ndarray | None:
     return None if layer.bias is None else layer.bias.detach().float().numpy()
 
 
-def session(model: bytes) -> Any:
-    """A session of ONNX Runtime on the CPU, for a serialised model, with as many threads as torch has."""
+def session(model: bytes | str) -> Any:
+    """A session of ONNX Runtime on the CPU, for a serialised model or a file's name, with as many threads as torch has.
+
+    Raises:
+        InputError: the packages of the extra `onnx` are missing, or a file that is no such model.
+    """
+    load_onnx()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

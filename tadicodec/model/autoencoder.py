@@ -5,6 +5,8 @@ Module names are those of the published checkpoint, so its tensors load by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from tadicodec.config import AutoencoderConfig, SolverConfig
 from tadicodec.model import flow, quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN, Aligner, forced_alignment
-from tadicodec.model.decoder import Decoder
+from tadicodec.model.decoder import Conditioning, Decoder
 from tadicodec.model.encoder import Encoder
 from tadicodec.model.field import Field, run_blocks
 from tadicodec.model.lengths import interpolate, valid
@@ -117,8 +119,12 @@ class Autoencoder(nn.Module):
         branches = [self.decoder.prepare(condition, **reading, **given)]
         if solver.guided:
             branches.append(self.decoder.prepare(torch.zeros_like(condition), **given))
-        field = Field(self.decoder, branches, flow.evaluation_times(solver), self.run)
+        field = self.field(branches, flow.evaluation_times(solver))
         return flow.solve(field, noise, solver, prompt=prompt, lengths=frames, prompt_lengths=prompt_lengths)
+
+    def field(self, branches: Sequence[Conditioning], times: Sequence[float]) -> flow.Field:
+        """The velocities of one decode: what the decoder is told in each branch of guidance, and when it is asked."""
+        return Field(self.decoder, branches, times, self.run)
 
     def reading(
         self, quantized: Tensor, text_ids: Tensor | None, lengths: Tensor | None, text_lengths: Tensor | None

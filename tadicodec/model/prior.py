@@ -96,7 +96,7 @@ def spoken(text: Tensor, times: Tensor, text_lengths: Tensor | None, size: int) 
     """
     letters = text.shape[1]
     count = torch.full_like(times[:, 0], letters) if text_lengths is None else text_lengths
-    times = torch.where(valid(count, letters), times, torch.inf).contiguous()
-    place = torch.arange(size, device=text.device, dtype=times.dtype).expand(len(times), -1).contiguous()
-    index = (torch.searchsorted(times, place, right=True) - 1).clamp(min=0)
+    times = torch.where(valid(count, letters), times, torch.inf)
+    place = torch.arange(size, device=text.device, dtype=times.dtype)
+    index = ((times[:, None] <= place[:, None]).sum(-1) - 1).clamp(min=0)
     return gather(text, index) * (count > 0)[:, None, None]

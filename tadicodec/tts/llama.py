@@ -84,8 +84,8 @@ class CausalAttention(nn.Module):
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, (k, v) = past.query(rotate(q, rotary)), past.extend(rotate(k, rotary), v)
-        whole = mask is None and q.shape[2] > 1
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole, enable_gqa=True)
+        whole, shared = mask is None and q.shape[2] > 1, bool(k.shape[1] != q.shape[1])
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole, enable_gqa=shared)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 

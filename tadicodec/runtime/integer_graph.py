@@ -1,0 +1,114 @@
+"""A float graph's wide products as products of integers: 8 bits by MatMulInteger, 4 bits by MatMulNBits.
+
+Weights are rounded as `tadicodec quantize` rounds them (GLM-130B: a scale a row, from its largest value; in 4 bits a
+scale for each 32 inputs), so a model that is in such integers already gets the same ones back. In 8 bits what enters a
+product is rounded too, with one scale for all of it; ONNX Runtime joins the steps into DynamicQuantizeMatMul.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tadicodec.errors import InputError
+from tadicodec.integers.grid import split, to_levels, weight_grid
+from tadicodec.integers.onnx_linear import INT8_ACTIVATIONS, laid_out, load_onnx
+from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
+from tadicodec.integers.ranges import absmax
+
+WIDTHS = (8, 4)
+BLOCK = 32  # inputs that share a scale in 4 bits
+NARROWEST = 64  # inputs and outputs of a product that is worth it
+MIDDLE = 128  # of bytes: weights go without a sign, because AVX2's products of signed ones saturate
+
+
+def to_integers(model: Any, bits: int) -> Any:
+    """A copy of an `onnx.ModelProto` in which every wide product with a stored weight is one of integers.
+
+    Raises:
+        InputError: bits other than 8 and 4.
+    """
+    if bits not in WIDTHS:
+        raise InputError(f"export: integers have {' or '.join(map(str, WIDTHS))} bits, not {bits}")
+    onnx, _, arrays = load_onnx()
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    stored = {tensor.name: tensor for tensor in made.graph.initializer}
+    nodes, new, done = [], [], set()
+    for node in made.graph.node:
+        weight = stored.get(node.input[1]) if node.op_type == "MatMul" else None
+        values = None if weight is None else torch.from_numpy(arrays.to_array(weight).copy())
+        if values is None or not fits(values, bits):
+            nodes.append(node)
+            continue
+        product = eight_bits if bits == 8 else four_bits
+        own, tensors = product(node, values.T)
+        nodes += own
+        new += [tensor for tensor in tensors if tensor.name not in {t.name for t in new}]
+        done.add(weight.name)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for name, tensor in stored.items() if name in used or name not in done]
+    del made.graph.node[:], made.graph.initializer[:]
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend([*kept, *new])
+    if bits == 4:
+        made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    return made
+
+
+def fits(weight: Tensor, bits: int) -> bool:
+    """Whether a product's weight [i, o] is wide enough, and its inputs divide into blocks."""
+    return weight.ndim == 2 and min(weight.shape) >= NARROWEST and (bits == 8 or weight.shape[0] % BLOCK == 0)
+
+
+def rounded(weight: Tensor, bits: int, group: int) -> Integers:
+    """A weight [o, i] to the nearest integers of symmetric grids."""
+    grid = weight_grid(bits, group, narrow=True)
+    groups = split(weight, grid)
+    scale = absmax(groups, grid)
+    return Integers(to_levels(groups, scale, None, grid).flatten(-2), scale)
+
+
+def eight_bits(node: Any, weight: Tensor) -> tuple[list[Any], list[Any]]:
+    """The nodes and stored tensors of x W for a weight [o, i] in bytes; node: the float product."""
+    _, helper, arrays = load_onnx()
+    source, result, stem = node.input[0], node.output[0], f"{node.input[1]}_8"
+    integers = rounded(weight, 8, 0)
+    tensors = [
+        arrays.from_array((integers.levels.T + MIDDLE).to(torch.uint8).contiguous().numpy(), f"{stem}_w"),
+        arrays.from_array(np.array(MIDDLE, np.uint8), f"{stem}_z"),
+        arrays.from_array(integers.scale.flatten().numpy(), f"{stem}_s"),
+    ]
+    x, size, zero, whole, real, factor = (f"{result}_{part}" for part in ("x", "xs", "xz", "i", "f", "s"))
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", [source], [x, size, zero]),
+        helper.make_node("MatMulInteger", [x, f"{stem}_w", zero, f"{stem}_z"], [whole]),
+        helper.make_node("Cast", [whole], [real], to=1),
+        helper.make_node("Mul", [size, f"{stem}_s"], [factor]),
+        helper.make_node("Mul", [real, factor], [result]),
+    ]
+    return nodes, tensors
+
+
+def four_bits(node: Any, weight: Tensor) -> tuple[list[Any], list[Any]]:
+    """The node and stored tensors of x W for a weight [o, i] in half bytes; node: the float product."""
+    _, helper, arrays = load_onnx()
+    stem = f"{node.input[1]}_4"
+    form = Format(4, BLOCK, "float32")
+    weights, scales, _ = laid_out(PackedLinear.of(rounded(weight, 4, BLOCK), None, form), BLOCK)
+    tensors = [arrays.from_array(weights, f"{stem}_w"), arrays.from_array(scales, f"{stem}_s")]
+    product = helper.make_node(
+        "MatMulNBits",
+        [node.input[0], f"{stem}_w", f"{stem}_s"],
+        [node.output[0]],
+        domain="com.microsoft",
+        K=weight.shape[1],
+        N=weight.shape[0],
+        bits=4,
+        block_size=BLOCK,
+        accuracy_level=INT8_ACTIVATIONS,
+    )
+    return [product], tensors

@@ -1,0 +1,102 @@
+"""How fast this machine is at what: measured once in half a second, and kept in the user's cache.
+
+Processors differ: bfloat16 products are several times slower than float32's where a CPU has only AVX2, and several
+times faster where it has AMX.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+BUDGET = 0.5  # seconds that all candidates of one comparison take together
+Call = Callable[[], object]
+CLEARLY = 1.1  # times faster, below which the simpler choice stays
+ROWS, SIZE = 256, 1024  # of the product that precisions are compared by
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what it can make again: $XDG_CACHE_HOME/tadicodec, or ~/.cache/tadicodec."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tadicodec"
+
+
+def machine() -> str:
+    """What speeds depend on: processor, its instructions, threads, and torch's version."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {torch.__version__}"
+
+
+def measured(
+    what: str, candidates: Mapping[str, Callable[[], object]], *, place: Path | None = None
+) -> dict[str, float]:
+    """Seconds of each candidate by name, the fastest of several calls in turn; from the cache where this machine has
+    measured `what` before. A cache that cannot be read or written is done without."""
+    path = (place or cache_folder()) / "speed.json"
+    known = read(path)
+    found = known.get(machine(), {}).get(what, {})
+    if set(found) == set(candidates):
+        return found
+    found = compare(candidates)
+    known.setdefault(machine(), {})[what] = found
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)
+    return found
+
+
+def read(path: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """What was measured before: machine -> comparison -> candidate -> seconds; nothing where the file is damaged."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(where): {str(what): {str(k): float(v) for k, v in row.items()} for what, row in rows.items()}
+            for where, rows in document.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def compare(candidates: Mapping[str, Call]) -> dict[str, float]:
+    """Seconds of the fastest call of each candidate; they take turns, so that what else the machine does hits all."""
+    best = {name: float("inf") for name in candidates}
+    for call in candidates.values():
+        call()  # warm up
+    started = time.perf_counter()
+    while True:
+        for name, call in candidates.items():
+            before = time.perf_counter()
+            call()
+            best[name] = min(best[name], time.perf_counter() - before)
+        if time.perf_counter() - started > BUDGET:
+            return best
+
+
+def fastest(seconds: Mapping[str, float], usual: str) -> str:
+    """The fastest candidate, or the usual one where none is clearly faster."""
+    name = min(seconds, key=lambda key: seconds[key])
+    return name if seconds[usual] > CLEARLY * seconds[name] else usual
+
+
+def precisions() -> dict[str, float]:
+    """Seconds of one wide product on this CPU in float32 and in bfloat16."""
+    x, weight = torch.randn(ROWS, SIZE), torch.randn(SIZE, SIZE)
+    low_x, low = x.bfloat16(), weight.bfloat16()
+    return measured("product", {"float32": lambda: x @ weight, "bfloat16": lambda: low_x @ low})
+
+
+def faster_precision() -> torch.dtype:
+    """bfloat16 where this CPU is clearly faster in it, else float32."""
+    return getattr(torch, fastest(precisions(), "float32"))

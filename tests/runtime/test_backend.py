@@ -1,0 +1,90 @@
+"""Decoding in ONNX Runtime: the same waves, the same codes, items by themselves, and a choice that is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tadicodec.codec import Codec
+from tadicodec.errors import InputError
+from tadicodec.runtime import backend, speed
+from tadicodec.runtime.backend import INT8, ONNX, TORCH, runtime_renderer
+from tests.conftest import tiny_codec, voice
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def in_runtime(codec: Codec, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Codec:
+    """The same codec with all its networks in ONNX Runtime, however fast they are."""
+    monkeypatch.setattr(backend, "fastest", lambda seconds, usual: kind)
+    other = Codec(codec.config, codec.model, codec.vocoder, codec.tokenizer)
+    other.renderer = runtime_renderer(other.renderer, kind, folder)
+    return other
+
+
+@pytest.mark.parametrize("changes", [{}, {"prior_layers": 0, "text_layers": 0, "aligner_layers": 0, "patch_size": 1}])
+def test_waves_codes_and_batches(changes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = tiny_codec(**changes)
+    other = in_runtime(codec, ONNX, tmp_path, monkeypatch)
+    waves = [voice(1.3), voice(0.8, seed=1), voice(0.5, seed=2)]
+    texts = ["hello there", "and", ""]
+    speech = codec.encode(waves, 24000, texts)
+    assert torch.equal(other.encode(waves, 24000, texts).codes, speech.codes)
+    prompt = codec.prompt(voice(0.6, seed=3), 24000, "so")
+    prompts = [prompt, None, prompt]
+
+    def seeds() -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(i) for i in range(3)]
+
+    expected, found = codec.decode(speech, prompts, generator=seeds()), other.decode(speech, prompts, generator=seeds())
+    assert (found - expected).norm() < 1e-3 * expected.norm()
+    for i in range(3):
+        alone = other.decode(speech[i], prompts[i], generator=seeds()[i])[0]
+        torch.testing.assert_close(found[i, : len(alone)], alone, rtol=1e-3, atol=1e-4)
+    streamed = torch.cat(list(other.stream(speech[0], prompt, generator=seeds()[0], seconds=12.0)))
+    torch.testing.assert_close(streamed, found[0, : len(streamed)], rtol=1e-3, atol=1e-4)
+
+
+def test_the_codec_itself_stays_as_it_is(codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(codec.model.state_dict())
+    other = in_runtime(codec, ONNX, tmp_path, monkeypatch)
+    assert list(other.model.state_dict()) == names and "forward" not in vars(codec.model.decoder.prior)
+    assert codec.renderer.model is codec.model and other.renderer.model is not codec.model
+    other.save_pretrained(tmp_path / "saved")
+    assert Codec.from_pretrained(tmp_path / "saved").weights == codec.weights
+
+
+def test_graphs_and_choices_are_kept(codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_runtime(codec, INT8, tmp_path, monkeypatch)
+    (place,) = tmp_path.iterdir()
+    kept = {path.name for path in place.iterdir()}
+    assert kept == {f"{n}{k}.onnx" for n in ("prior", "decoder", "vocoder") for k in ("", "-int8")} | {"speed.json"}
+
+    def never(*_: object) -> None:
+        pytest.fail("made again")
+
+    monkeypatch.setattr(backend, "trace", never)
+    monkeypatch.setattr(speed, "compare", never)
+    in_runtime(codec, INT8, tmp_path, monkeypatch)
+
+
+def test_torch_stays_where_nothing_is_clearly_faster() -> None:
+    assert speed.fastest({TORCH: 1.0, ONNX: 0.95}, TORCH) == TORCH
+    assert speed.fastest({TORCH: 1.0, ONNX: 0.5, INT8: 0.4}, TORCH) == INT8
+
+
+def test_a_cache_that_is_damaged_or_closed_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "speed.json").write_text("{")
+    calls = {"a": lambda: None, "b": lambda: None}
+    found = speed.measured("x", calls, place=tmp_path)
+    assert set(found) == {"a", "b"} and speed.measured("x", {}, place=tmp_path / "speed.json" / "under") == {}
+    assert speed.measured("x", calls, place=tmp_path) == found
+
+
+def test_mistakes(codec: Codec) -> None:
+    assert runtime_renderer(codec.renderer, TORCH) is codec.renderer
+    with pytest.raises(InputError, match="onnx-int8"):
+        runtime_renderer(codec.renderer, "tensorrt")
