@@ -54,6 +54,22 @@ def load_network(kind: str, name: str | os.PathLike, **options: Any) -> tuple[An
     return load_pretrained(kind, name, use_safetensors=True, output_loading_info=True, **options)
 
 
+def build_empty(kind: str, config: Any, **options: Any) -> Any:
+    """A network of a configuration of transformers, with random weights, by the name of its class there.
+
+    Raises:
+        InputError: transformers cannot build it.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, kind).from_config(config, trust_remote_code=False, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # what odd sizes raise within the library is of any type
+        raise InputError(f"config: transformers cannot build this {kind} ({reason(error)})") from error
+
+
 @contextmanager
 def silent() -> Iterator[None]:
     """While the context is open, transformers prints neither warnings nor bars. What it would warn of is an error here,

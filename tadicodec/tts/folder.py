@@ -22,7 +22,7 @@ from tadicodec.checkpoint import (
 )
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
-from tadicodec.guards.pretrained import load_network, load_pretrained
+from tadicodec.guards.pretrained import build_empty, load_network, load_pretrained
 from tadicodec.integers.layout import restore, to_precision
 from tadicodec.outputs import writing
 from tadicodec.tts.autoregressive import ArConfig, ExtendedLM, SpeechLM
@@ -103,10 +103,7 @@ def load_transformers(folder: Path, dtype: torch.dtype, packed: list[dict[str, A
 
 def empty_causal_lm(folder: Path) -> Any:
     """The causal language model of a folder's configuration, without its weights. Raises InputError."""
-    config = load_pretrained("AutoConfig", folder)
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    return build_empty("AutoModelForCausalLM", load_pretrained("AutoConfig", folder), dtype=torch.float32)
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:

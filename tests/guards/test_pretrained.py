@@ -20,7 +20,10 @@ from tests.tts.published_layout import write_published
 PACKAGE = Path(__file__).parents[2]
 OWN = {"Codec", "Speaker", "cls"}  # classes of this package
 LOADERS = {"from_pretrained", "from_config", "load_adapter", "pipeline", "get_class_from_dynamic_module"}
-DOORS = {"tadicodec/guards/pretrained.py": {"from_pretrained"}, "tadicodec/tts/autoregressive.py": {"from_config"}}
+DOORS = {
+    "tadicodec/guards/pretrained.py": {"from_pretrained", "from_config"},
+    "tadicodec/tts/autoregressive.py": {"from_config"},
+}
 YES = b"y\n" * 50
 
 
