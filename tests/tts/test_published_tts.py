@@ -78,6 +78,7 @@ def test_what_is_no_speech_model_is_refused(tmp_path: Path) -> None:
     tokenizer(63).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="not a whole codebook"):
         load_engine(tmp_path)
+    tokenizer(64).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match="cannot be loaded as AutoModelForCausalLM"):
         load_engine(tmp_path)
