@@ -109,6 +109,7 @@ class PyAvSound:
         yield from convert(None)
 
     def packets(self) -> Iterator[Any]:
+        """Packets of the track, up to damage that hides where the next one begins; None at the end."""
         import av
 
         try:
@@ -118,6 +119,7 @@ class PyAvSound:
             yield None
 
     def frames(self, packet: Any) -> list[Any]:
+        """The decoded frames of a packet; none of one that is damaged, which is counted."""
         import av
 
         try:
@@ -127,12 +129,13 @@ class PyAvSound:
             return []
 
     def close(self) -> None:
+        """Give back what PyAV holds, but not the stream."""
         self.file.close()
 
 
 class Converter:
-    """Frames of any sample format (and, in films, of changing rate or channels) to blocks [n, channels] float32 of one
-    rate and of the first frame's channels."""
+    """Turns frames of any sample format (and, in films, of changing rate or channels) into blocks [n, channels] float32
+    of one rate and of the first frame's channels."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -141,7 +144,7 @@ class Converter:
         self.resampler: Any = None
 
     def __call__(self, frame: Any) -> Iterator[np.ndarray]:
-        """None for the frame: the end."""
+        """The next frame, or None for the end -> blocks [n, channels]."""
         import av
 
         kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -158,6 +161,7 @@ class Converter:
 
 
 def samples_of(frame: Any) -> np.ndarray:
+    """The samples [n, channels] of a decoded frame."""
     return np.ascontiguousarray(frame.to_ndarray().T)
 
 
@@ -185,20 +189,22 @@ class ProgramSound:
             raise
 
     def path_of(self, stream: BinaryIO) -> Path:
-        """A file, because the index of an m4a is often at its end and a pipe cannot be gone back in."""
+        """A copy of the stream as a file, because the index of an m4a is often at its end and one cannot go back in a
+        pipe."""
         copy = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tadicodec-"))) / "recording"
         with open(copy, "wb") as file:
             shutil.copyfileobj(stream, file)
         return copy
 
     def start(self, path: Path) -> subprocess.Popen[bytes]:
+        """The program, told to write the first sound track of a file to its standard output."""
         safe = ("-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS)
         wanted = ("-i", f"file:{path}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1")
         command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *safe, *wanted)
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels] float32."""
+        """Blocks [n, channels] float32 to the end."""
         width = 4 * self.channels
         while data := self.output.read(BLOCK * width):
             whole = len(data) // width * width
@@ -213,6 +219,7 @@ class ProgramSound:
         return lines[-1].rstrip(".") if lines else ""
 
     def close(self) -> None:
+        """End the program and remove its copy of the file."""
         process = getattr(self, "process", None)
         if process is not None:
             process.kill()

@@ -1,4 +1,5 @@
-"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is already played."""
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is being played
+already."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class Outgoing(Protocol):
         """Samples [n] in [-1, 1] -> the bytes that can be sent now, maybe none."""
 
     def finish(self) -> bytes:
-        """What is left."""
+        """The bytes that are left after the last samples."""
 
 
 def outgoing(form: str, sample_rate: int) -> Outgoing:
@@ -46,8 +47,8 @@ def outgoing(form: str, sample_rate: int) -> Outgoing:
     return PcmStream(sample_rate, header=form == "wav")
 
 
-class PcmStream:
-    """Samples as they are. The WAV header says, as usual in streams, that the length is not known."""
+class PcmStream(Outgoing):
+    """Samples as they are. The header of a WAV says, as is usual in streams, that the length is not known."""
 
     def __init__(self, sample_rate: int, header: bool) -> None:
         self.sample_rate = sample_rate
@@ -57,34 +58,40 @@ class PcmStream:
             self.head = WAV_HEADER.pack(b"RIFF", UNKNOWN, b"WAVE", *form, b"data", UNKNOWN)
 
     def add(self, wave: np.ndarray) -> bytes:
+        """Samples [n] as 16 bits, behind the header if it was not sent yet."""
         head, self.head = self.head, b""
         return head + pcm(wave, self.sample_rate)
 
     def finish(self) -> bytes:
+        """The header, if there were no samples."""
         head, self.head = self.head, b""
         return head
 
 
-class LibraryStream:
-    """What libsndfile encodes, as far as it has written it."""
+class LibraryStream(Outgoing):
+    """What libsndfile encodes, given as far as it has written it."""
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]
-        self.target = Gone()
+        self.target = StreamedFile()
         self.file = soundfile.SoundFile(self.target, "w", sample_rate, channels=1, format=name, subtype=subtype)
 
     def add(self, wave: np.ndarray) -> bytes:
+        """What the encoder has ready after these samples [n]."""
         self.file.write(np.clip(wave, -1.0, 1.0).astype(np.float32))
         return self.target.take()
 
     def finish(self) -> bytes:
+        """The end of the file."""
         self.file.close()
         return self.target.take()
 
 
-class Gone(io.RawIOBase):
-    """A file of which only the end is still here: what was taken cannot be changed any more (a length in a header,
-    which players do without)."""
+class StreamedFile(io.RawIOBase):
+    """A file of which only the end is still here.
+
+    What was taken cannot be changed any more, such as the length in a header, which players do without.
+    """
 
     def __init__(self) -> None:
         self.gone = self.place = 0

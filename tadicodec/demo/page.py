@@ -43,10 +43,12 @@ def build_page(codec: Codec, speakers: dict[str, Speaker], station: Station) -> 
 
 
 def sound_input(label: str, name: str) -> gr.Audio:
+    """Where a recording is made or dropped; `name` is its id in the page."""
     return gr.Audio(sources=["microphone", "upload"], type="filepath", label=label, elem_id=name, buttons=["download"])
 
 
 def sound_output(label: str, name: str) -> gr.Audio:
+    """Where a sound is played; `name` is its id in the page."""
     return gr.Audio(label=label, interactive=False, elem_id=name, buttons=["download"])
 
 
@@ -144,6 +146,7 @@ def broadcast(station: Station, sample_rate: int, pieces: Iterator[torch.Tensor]
 
 
 def to_16_bits(wave: np.ndarray) -> np.ndarray:
+    """Samples [N] in [-1, 1], clipped, as integers of 16 bits [N]."""
     return np.round(np.clip(wave, -1.0, 1.0) * 32767).astype(np.int16)
 
 
