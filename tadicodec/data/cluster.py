@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tadicodec.codec import Codec
 
 LOCAL = "local"  # as an address: a cluster of this machine alone, for as long as the run takes
+PATIENCE = 10.0  # seconds for a cluster to answer
 THREADS = "OMP_NUM_THREADS"
 
 
@@ -127,7 +129,10 @@ def connect(address: str) -> None:
     """Join the cluster at this address. Raises InputError where none answers."""
     import ray
 
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if host and port.isdigit():  # asked first, because Ray itself would go on asking for minutes
+            socket.create_connection((host, int(port)), timeout=PATIENCE).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -95,6 +95,12 @@ def test_mistakes_on_a_cluster_are_one_line(ray_cluster, tmp_path: Path, tiny_mo
         tokenize_on_ray(Corpus("x", iter(()), listed=False), tmp_path / "out", codec, place)
 
 
+def test_no_cluster_is_one_line() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(InputError, match="no Ray cluster at 127.0.0.1:1 .*ray start --head"):
+        cluster.connect("127.0.0.1:1")
+
+
 def test_one_cpu_is_left_for_reading() -> None:
     """With every CPU given to actors, the tasks that hand out the shards would wait for ever."""
     assert share_out({"CPU": 2.0}, None, 100) == (1, 1.0, 0)
