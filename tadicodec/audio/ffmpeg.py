@@ -134,8 +134,8 @@ class PyAvSound:
 
 
 class Converter:
-    """Frames of any sample format (and, in films, of changing rate or channels) to blocks [n, channels] float32 of one
-    rate and of the first frame's channels."""
+    """Turns frames of any sample format (and, in films, of changing rate or channels) into blocks [n, channels] float32
+    of one rate and of the first frame's channels."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -144,7 +144,7 @@ class Converter:
         self.resampler: Any = None
 
     def __call__(self, frame: Any) -> Iterator[np.ndarray]:
-        """None for the frame: the end."""
+        """The next frame, or None for the end -> blocks [n, channels]."""
         import av
 
         kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -189,7 +189,8 @@ class ProgramSound:
             raise
 
     def path_of(self, stream: BinaryIO) -> Path:
-        """A file, because the index of an m4a is often at its end and a pipe cannot be gone back in."""
+        """A copy of the stream as a file, because the index of an m4a is often at its end and one cannot go back in a
+        pipe."""
         copy = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tadicodec-"))) / "recording"
         with open(copy, "wb") as file:
             shutil.copyfileobj(stream, file)
@@ -203,7 +204,7 @@ class ProgramSound:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels] float32."""
+        """Blocks [n, channels] float32 to the end."""
         width = 4 * self.channels
         while data := self.output.read(BLOCK * width):
             whole = len(data) // width * width

@@ -26,8 +26,12 @@ Bytes = bytes | mmap
 
 
 class Frames(NamedTuple):
-    """`frames` of sound from byte `start` on; `announced` by a frame before them, which is not counted (None: none);
-    `junk` bytes, which are no tag, come first; `damaged`: others lie between."""
+    """What was found in an mp3 recording.
+
+    `frames` of sound from byte `start` on; `announced`: how many a frame before them says there are, which is not
+    counted (None: there is none); `junk`: bytes that come first and are no tag; `damaged`: whether other bytes lie
+    between.
+    """
 
     frames: int
     start: int
@@ -44,7 +48,7 @@ def is_mp3(data: Bytes) -> bool:
 
 
 def counted(data: Bytes) -> Frames:
-    """Walks over all frames of an mp3 recording (`is_mp3`)."""
+    """Walk over all frames of an mp3 recording (see `is_mp3`) and count them."""
     tags = behind_tags(data, 0)
     start = first_frame(data, tags) or 0
     size = frame_size(data[start : start + 4])
@@ -66,7 +70,8 @@ def counted(data: Bytes) -> Frames:
 
 
 def behind_tags(data: Bytes, place: int) -> int:
-    """The end of the ID3 tags at a place: their size is 28 bits in four bytes."""
+    """The end of the ID3 tags that begin at a place, or the place itself where none do. Their size is 28 bits in four
+    bytes."""
     while data[place : place + 3] == TAG and len(data) > place + 10:
         a, b, c, d = data[place + 6 : place + 10]
         place += 10 + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
@@ -74,13 +79,13 @@ def behind_tags(data: Bytes, place: int) -> int:
 
 
 def first_frame(data: Bytes, start: int) -> int | None:
-    """Offset of the first of several frames in a row within a megabyte of `start`."""
+    """The place of the first of several frames in a row within a megabyte of `start`; None where there is none."""
     part = data[start : start + SEARCHED]
     return next((start + sync.start() for sync in SYNC.finditer(part) if frames_from(part, sync.start())), None)
 
 
 def next_frame(data: Bytes, start: int) -> int | None:
-    """The same, however far away."""
+    """The place of the next of several frames in a row, however far away; None where there is none."""
     for sync in SYNC.finditer(data, start):
         if frames_from(data, sync.start()):
             return sync.start()
@@ -88,7 +93,7 @@ def next_frame(data: Bytes, start: int) -> int | None:
 
 
 def seconds_of(data: Bytes, found: Frames, frames: int) -> float:
-    """How long so many of these frames are."""
+    """How long so many of these frames are, in seconds."""
     header = data[found.start : found.start + 4]
     version = (header[1] >> 3) & 3
     return frames * (1152 if version == 3 else 576) / RATES[version][(header[2] >> 2) & 3]
@@ -108,12 +113,12 @@ def frames_from(data: Bytes, place: int) -> bool:
 
 
 def constant(header: bytes) -> tuple[int, int]:
-    """Version, layer and sample rate: what all frames of a recording share."""
+    """Version, layer and sample rate in a frame's header: what all frames of a recording share."""
     return header[1] & 0xFE, header[2] & 0x0C
 
 
 def frame_size(header: bytes) -> int:
-    """Bytes of the frame with this header; 0 where it is none."""
+    """The size in bytes of the frame with this header; 0 where it is none."""
     if len(header) < 4 or not SYNC.match(header):
         return 0
     version, bits, rate = (header[1] >> 3) & 3, header[2] >> 4, (header[2] >> 2) & 3

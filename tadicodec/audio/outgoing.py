@@ -1,4 +1,5 @@
-"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is already played."""
+"""Audio encoded while it is made: each block of samples becomes the next bytes of a file that is being played
+already."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class Outgoing(Protocol):
         """Samples [n] in [-1, 1] -> the bytes that can be sent now, maybe none."""
 
     def finish(self) -> bytes:
-        """What is left."""
+        """The bytes that are left after the last samples."""
 
 
 def outgoing(form: str, sample_rate: int) -> Outgoing:
@@ -46,8 +47,8 @@ def outgoing(form: str, sample_rate: int) -> Outgoing:
     return PcmStream(sample_rate, header=form == "wav")
 
 
-class PcmStream:
-    """Samples as they are. The WAV header says, as usual in streams, that the length is not known."""
+class PcmStream(Outgoing):
+    """Samples as they are. The header of a WAV says, as is usual in streams, that the length is not known."""
 
     def __init__(self, sample_rate: int, header: bool) -> None:
         self.sample_rate = sample_rate
@@ -67,12 +68,12 @@ class PcmStream:
         return head
 
 
-class LibraryStream:
-    """What libsndfile encodes, as far as it has written it."""
+class LibraryStream(Outgoing):
+    """What libsndfile encodes, given as far as it has written it."""
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]
-        self.target = Gone()
+        self.target = StreamedFile()
         self.file = soundfile.SoundFile(self.target, "w", sample_rate, channels=1, format=name, subtype=subtype)
 
     def add(self, wave: np.ndarray) -> bytes:
@@ -86,9 +87,11 @@ class LibraryStream:
         return self.target.take()
 
 
-class Gone(io.RawIOBase):
-    """A file of which only the end is still here: what was taken cannot be changed any more (a length in a header,
-    which players do without)."""
+class StreamedFile(io.RawIOBase):
+    """A file of which only the end is still here.
+
+    What was taken cannot be changed any more, such as the length in a header, which players do without.
+    """
 
     def __init__(self) -> None:
         self.gone = self.place = 0

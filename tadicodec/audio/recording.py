@@ -34,7 +34,8 @@ Source = str | Path | BinaryIO
 
 
 class Sound(Protocol):
-    """What a library makes of a file. `samples` are announced (None: nothing is)."""
+    """A file as a library reads it. `samples` are announced per channel (None: nothing is); `damaged`: whether parts
+    were left out."""
 
     format: str
     subtype: str
@@ -54,7 +55,7 @@ class Sound(Protocol):
 
 
 class Recording:
-    """Read it once with `mono`; after that `notes` say what of the file is not in it."""
+    """A recording that is read once, with `mono`. After that, `notes` say what of the file is not in it."""
 
     def __init__(self, name: str, stream: BinaryIO, sound: Sound, notes: tuple[str, ...] = ()) -> None:
         self.name, self.stream, self.sound, self.notes = name, stream, sound, list(notes)
@@ -80,7 +81,8 @@ class Recording:
         self.conclude(read, peak)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks [n, channels]. Where libsndfile stops at damage, ffmpeg goes on behind it, if there is one."""
+        """Blocks [n, channels] to the end. Where libsndfile stops at damage, ffmpeg goes on behind it, if there is
+        one."""
         read = 0
         for block in self.sound.blocks():
             read += len(block)
@@ -93,12 +95,12 @@ class Recording:
             return
         try:
             if (other.sample_rate, other.channels) == (self.sample_rate, self.channels):
-                yield from behind(other.blocks(), read)
+                yield from without_first(other.blocks(), read)
         finally:
             other.close()
 
     def conclude(self, read: int, peak: float) -> None:
-        """Complete the notes; `read` samples with this peak came."""
+        """Complete the notes after `read` samples whose largest was `peak`."""
         seconds = read / self.sample_rate
         announced = None if self.samples is None else self.samples / self.sample_rate
         if announced is not None and seconds < announced - SLACK:
@@ -113,22 +115,24 @@ class Recording:
         self.notes = [note.replace("{seconds}", f"{seconds:.2f}") for note in self.notes]
 
     def warn(self) -> None:
-        """Say what `notes` say, as InputWarning."""
+        """Say what `notes` say, as warnings of the class InputWarning."""
         for note in self.notes:
             warnings.warn(f"{self.name}: {note}", InputWarning, stacklevel=3)
 
 
-def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """What comes after the first `count` samples."""
+def without_first(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """Blocks without the first `count` samples."""
     for block in blocks:
         if len(block) > count:
             yield block[count:]
         count = max(count - len(block), 0)
 
 
-class Forward(QuietFile):
-    """Read from the beginning to the end. The library's own reads end with a seek to where they are, which decodes the
-    place again: inexactly in mp3."""
+class SequentialFile(QuietFile):
+    """A sound file that is read from its beginning to its end.
+
+    The library's own reads end with a seek to where they are, which decodes the place again: inexactly in mp3.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -141,21 +145,21 @@ class SoundFileSound:
         # libsndfile would take .mp3 and .raw from the name; a descriptor has none
         plain = marks.plain and not isinstance(stream, io.BytesIO)
         stream.seek(0)
-        self.file = Forward(stream.fileno() if plain else View(stream, marks), closefd=False)
+        self.file = SequentialFile(stream.fileno() if plain else View(stream, marks), closefd=False)
         self.damaged = False
         self.sample_rate, self.channels = self.file.samplerate, self.file.channels
         self.samples = None if self.file.frames >= NEVER else self.file.frames
         self.format, self.subtype = self.file.format, self.file.subtype
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Until the samples end, whatever the header promised, or until damage."""
+        """Blocks [n, channels] until the samples end, whatever the header promised, or until damage."""
         while len(block := self.gathered()):
             yield block
             if self.damaged:
                 return
 
     def gathered(self) -> np.ndarray:
-        """The next samples in small reads: of one that meets damage, nothing comes."""
+        """The next samples [n, channels], in small reads: of one that meets damage, nothing comes."""
         reads = []
         for _ in range(BLOCK // SMALL):
             try:
@@ -173,7 +177,7 @@ class SoundFileSound:
 
 
 class View(io.RawIOBase):
-    """The part of a stream that `marks` tell, with their patches, as a file of its own; writes nothing."""
+    """The part of a stream that `marks` tell, with their patches, as a file of its own that can only be read."""
 
     def __init__(self, stream: BinaryIO, marks: Marks) -> None:
         self.stream, self.marks, self.place = stream, marks, 0
@@ -211,9 +215,7 @@ class View(io.RawIOBase):
 
 @contextmanager
 def open_recording(source: Source, name: str | None = None) -> Iterator[Recording]:
-    """Open for reading; by content, because a name can lie. libsndfile first, then whatever ffmpeg there is.
-
-    name: what messages call it, where the path does not say it.
+    """Open a file or stream for reading, by its content, because a name can lie; with libsndfile or else with ffmpeg.
 
     Raises:
         InputError: missing, a folder, empty, or nothing that can be read as audio.
@@ -234,7 +236,7 @@ def open_recording(source: Source, name: str | None = None) -> Iterator[Recordin
 
 
 def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
-    """Whatever reads the stream. Raises InputError."""
+    """A stream as the library reads it that can. Raises InputError where none can."""
     sound, refusal = None, ""
     try:
         sound = SoundFileSound(stream, marks)
@@ -281,5 +283,5 @@ def filled(data: bytes, name: str) -> io.BytesIO:
 
 
 def name_of(source: Source) -> str:
-    """How messages call the source."""
+    """What messages call the source."""
     return str(source) if isinstance(source, str | Path) else "standard input"

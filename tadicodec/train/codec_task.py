@@ -56,7 +56,7 @@ class CodecTask:
                 ctc = ctc_loss(terms[f"{name}_logits"], steps, *text)
                 loss, metrics[name] = loss + weight * ctc, ctc.detach()
         if not self.networks["codec"].training:
-            metrics |= judged(plain(self.networks["codec"]), batch, draws)
+            metrics |= judged(unwrapped(self.networks["codec"]), batch, draws)
         yield "codec", loss, metrics
 
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -84,7 +84,7 @@ class CodecTask:
     @torch.no_grad()
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The first clip, decoded from its codes and text, beside its original."""
-        codec: Autoencoder = plain(self.networks["codec"]).codec
+        codec: Autoencoder = unwrapped(self.networks["codec"]).codec
         frames, letters = int(batch["lengths"][0]), int(batch["text_lengths"][0])
         mel = batch["mel"][:1, :frames]
         noise = torch.randn(mel.shape, generator=generator).to(mel.device)
@@ -98,13 +98,13 @@ class CodecTask:
         one in.
         """
         weights = {
-            "model.safetensors": plain(network).codec.state_dict(),
+            "model.safetensors": unwrapped(network).codec.state_dict(),
             "vocoder/model.safetensors": Vocoder(self.config.vocoder).state_dict(),
         }
         save_model(folder, self.config, weights, overwrite=True)
 
 
-def plain(network: nn.Module) -> CodecNetwork:
+def unwrapped(network: nn.Module) -> CodecNetwork:
     """A network without the wrapper that several processes put around it."""
     inner = getattr(network, "module", network)
     assert isinstance(inner, CodecNetwork)

@@ -67,6 +67,7 @@ def conditions(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) ->
 
 
 def prompt_lengths(batch: Batch) -> Tensor:
+    """The frames of each item that are its prompt, [B]."""
     return (batch["lengths"] * PROMPT).long()
 
 
