@@ -40,6 +40,7 @@ ARMS: dict[str, list[str]] = {  # name -> values instead of the recipe's
     "text dropped from a tenth": ["objective.text_drop=0.1"],
     "CTC 0.2": ["objective.ctc_weight=0.2", "objective.transcript_weight=0.2"],
     "CTC 1": ["objective.ctc_weight=1.0", "objective.transcript_weight=1.0"],
+    "early CTC": ["objective.early_weight=0.3"],
     "entropy 0.1": ["objective.entropy_weight=0.1"],
     "listening": ["objective.hear_weight=0.2"],
     "no voice losses": ["objective.speaker_weight=0", "objective.voice_weight=0"],

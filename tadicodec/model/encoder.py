@@ -29,14 +29,19 @@ class Encoder(nn.Module):
         block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size)
         self.layers = nn.ModuleList(Block(block) for _ in range(config.encoder_num_layers))
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, mel: Tensor, lengths: Tensor | None = None, early: list[Tensor] | None = None) -> Tensor:
         """mel [B, F, 128], lengths [B] frames (None: no padding) -> hidden [B, S, H], S = F or, where pairs are joined,
-        F / 2 rounded up."""
-        x = self.in_linear(mel)
-        if not self.join:
-            return normalise(self.through(self.layers, x, lengths))
-        x = self.pairs(self.through(self.layers[: self.join], x, lengths), lengths)
-        return normalise(self.through(self.layers[self.join :], x, None if lengths is None else (lengths + 1) // 2))
+        F / 2 rounded up. A list `early` gets what half of the blocks at that rate have made, of the same shape."""
+        x, layers = self.in_linear(mel), self.layers
+        if self.join:
+            x = self.pairs(self.through(layers[: self.join], x, lengths), lengths)
+            lengths = None if lengths is None else (lengths + 1) // 2
+            layers = layers[self.join :]
+        if early is not None:
+            half = len(layers) // 2
+            x, layers = self.through(layers[:half], x, lengths), layers[half:]
+            early.append(normalise(x))
+        return normalise(self.through(layers, x, lengths))
 
     def through(self, layers: nn.ModuleList, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Some of the blocks: x [B, S, H], lengths [B] of its own steps (None: no padding) -> [B, S, H]."""

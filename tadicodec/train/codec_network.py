@@ -14,6 +14,7 @@ from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.decoder import Conditioning
 from tadicodec.model.lengths import valid
+from tadicodec.model.transcriber import CHARACTERS
 from tadicodec.train.codec_objective import CodecObjective
 from tadicodec.train.known_codes import KnownCodes
 from tadicodec.train.resting import resting
@@ -39,6 +40,9 @@ class CodecNetwork(nn.Module):
             raise InputError("objective: transcript_weight trains the transcriber; give the model transcriber_layers")
         if objective.speaker_weight > 0:
             self.speakers = SpeakerHead(shape.voice_size)
+        if objective.early_weight > 0:
+            self.early = nn.Linear(shape.hidden_size, CHARACTERS + 1)
+            nn.init.zeros_(self.early.weight)
         self.known = KnownCodes(self.codec)
         for name, module in self.codec.named_children():
             if not self.learns(name):
@@ -58,7 +62,10 @@ class CodecNetwork(nn.Module):
         if self.objective.part == "decoder":
             quantized, times = self.known(batch)
         else:
-            hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"])
+            early: list[Tensor] | None = [] if self.objective.early_weight > 0 else None
+            hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"], early)
+            if early:
+                terms["early_logits"] = self.early(early[0])
             if self.objective.transcript_weight > 0:
                 terms["transcript_logits"] = self.codec.transcriber(hidden, self.codec.config.states(batch["lengths"]))
             quantized, times = self.quantize(hidden, batch, tokens, terms)

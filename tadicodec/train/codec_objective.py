@@ -18,6 +18,7 @@ class CodecObjective:
     entropy_weight: float = 1.0
     ctc_weight: float = 0.0  # characters from the quantized sequence (models with an aligner)
     transcript_weight: float = 0.0  # characters from the encoder's frames (models with a transcriber)
+    early_weight: float = 0.0  # characters from the middle of the encoder (intermediate CTC, Lee & Watanabe 2021)
     prompt_probability: float = 0.8  # of an item starting with a clean prompt
     prompt_max: float = 0.4  # share of the frames
     prompt_min: int = 5  # frames
@@ -35,13 +36,13 @@ class CodecObjective:
     # decide; the rest of the path is denoising, which is learned early
 
     def __post_init__(self) -> None:
-        weights = ("entropy", "ctc", "transcript", "prior", "hear", "speaker", "voice")
+        weights = ("entropy", "ctc", "transcript", "early", "prior", "hear", "speaker", "voice")
         require_range("objective", self, 0, math.inf, "prompt_min", *(f"{name}_weight" for name in weights))
         shares = ("prompt_probability", "prompt_max", "prompt_degrade", "token_drop", "text_drop", "both_drop")
         require_range("objective", self, 0, 1, *shares)
         if self.part not in PARTS:
             raise InputError(f"objective: part is one of {', '.join(PARTS)}")
-        for name in ("ctc_weight", "transcript_weight"):
+        for name in ("ctc_weight", "transcript_weight", "early_weight"):
             if getattr(self, name) > 0 and self.part != "all":
                 raise InputError(f"objective: {name} has nothing to train where only the {self.part} learns")
         if self.voice_weight > 0 and self.speaker_weight == 0:

@@ -49,6 +49,7 @@ class CodecTask:
         written, spoken = (batch["text_ids"], batch["text_lengths"]), (batch["letters"], batch["letter_lengths"])
         heads = {
             "ctc": (tokens * STEPS_PER_TOKEN, written, self.objective.ctc_weight),
+            "early": (self.config.autoencoder.states(batch["lengths"]), spoken, self.objective.early_weight),
             "transcript": (self.config.autoencoder.states(batch["lengths"]), spoken, self.objective.transcript_weight),
         }
         for name, (steps, text, weight) in heads.items():

@@ -109,3 +109,20 @@ def test_what_judges_needs_something_to_judge() -> None:
         CodecTask(tiny_config(), CodecObjective(speaker_weight=1.0))
     with pytest.raises(InputError, match="prior_layers"):
         CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, hear_weight=1.0))
+
+
+@pytest.mark.parametrize("join", [0, 1])
+def test_the_encoder_learns_from_its_middle(join: int) -> None:
+    """The blocks after it get nothing of this loss, those before it all."""
+    torch.manual_seed(0)
+    config = tiny_config(encoder_num_layers=3, encoder_join=join)
+    task = CodecTask(config, CodecObjective(entropy_weight=0.0, early_weight=1.0))
+    network = task.networks["codec"]
+    torch.nn.init.normal_(network.early.weight)
+    ((_, _, metrics),) = task.losses(two_clips(), torch.Generator().manual_seed(0))
+    assert metrics["early"] > 0
+    first, last = network.codec.encoder.layers[0], network.codec.encoder.layers[-1]
+    logits = network(two_clips(), task.draw(two_clips(), torch.Generator()))["early_logits"]
+    logits.sum().backward()
+    assert first.mlp.up_proj.weight.grad is not None and last.mlp.up_proj.weight.grad is None
+    assert logits.shape == (2, 40 if join else 80, 29)
