@@ -25,7 +25,7 @@ def in_runtime(codec: Codec, kind: str, folder: Path, monkeypatch: pytest.Monkey
     return other
 
 
-@pytest.mark.parametrize("changes", [{}, {"prior_layers": 0, "text_layers": 0, "aligner_layers": 0, "patch_size": 1}])
+@pytest.mark.parametrize("changes", [{}, {"prior_layers": 0, "patch_size": 1}])
 def test_waves_codes_and_batches(changes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = tiny_codec(**changes)
     other = in_runtime(codec, ONNX, tmp_path, monkeypatch)

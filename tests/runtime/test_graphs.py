@@ -40,7 +40,7 @@ def test_every_network_is_torchs_at_any_length(codec: Codec) -> None:
 
 
 def test_a_model_without_a_prior_reads_its_text_in_the_decoder() -> None:
-    plain = tiny_codec(prior_layers=0, text_layers=0, aligner_layers=0, patch_size=1)
+    plain = tiny_codec(prior_layers=0, patch_size=1)
     found = graphs_of(plain)
     assert list(found) == ["encoder", "decoder", "vocoder"]
     check_exact(found["decoder"], trace(found["decoder"]))
