@@ -109,7 +109,7 @@ class PyAvSound:
         yield from convert(None)
 
     def packets(self) -> Iterator[Any]:
-        """Packets of the track, then what ends them; one that cannot be read ends them, too, and is counted."""
+        """Packets of the track, up to damage that hides where the next one begins; None at the end."""
         import av
 
         try:
@@ -119,7 +119,7 @@ class PyAvSound:
             yield None
 
     def frames(self, packet: Any) -> list[Any]:
-        """The frames of a packet; none where it cannot be decoded, which is counted."""
+        """The decoded frames of a packet; none of one that is damaged, which is counted."""
         import av
 
         try:
@@ -129,7 +129,7 @@ class PyAvSound:
             return []
 
     def close(self) -> None:
-        """Close the file."""
+        """Give back what PyAV holds, but not the stream."""
         self.file.close()
 
 
@@ -161,7 +161,7 @@ class Converter:
 
 
 def samples_of(frame: Any) -> np.ndarray:
-    """A frame's samples, [n, channels]."""
+    """The samples [n, channels] of a decoded frame."""
     return np.ascontiguousarray(frame.to_ndarray().T)
 
 
@@ -197,7 +197,7 @@ class ProgramSound:
         return copy
 
     def start(self, path: Path) -> subprocess.Popen[bytes]:
-        """Start ffmpeg on a file."""
+        """The program, told to write the first sound track of a file to its standard output."""
         safe = ("-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS)
         wanted = ("-i", f"file:{path}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1")
         command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *safe, *wanted)
@@ -219,7 +219,7 @@ class ProgramSound:
         return lines[-1].rstrip(".") if lines else ""
 
     def close(self) -> None:
-        """Stop ffmpeg and remove the copy."""
+        """End the program and remove its copy of the file."""
         process = getattr(self, "process", None)
         if process is not None:
             process.kill()

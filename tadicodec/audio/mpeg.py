@@ -100,7 +100,7 @@ def seconds_of(data: Bytes, found: Frames, frames: int) -> float:
 
 
 def frames_from(data: Bytes, place: int) -> bool:
-    """Whether several frames of one kind follow each other from a place on."""
+    """Whether several frames of one kind follow one another from a place on."""
     kind = None
     for _ in range(IN_A_ROW):
         header = data[place : place + 4]

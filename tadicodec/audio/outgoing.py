@@ -58,10 +58,12 @@ class PcmStream(Outgoing):
             self.head = WAV_HEADER.pack(b"RIFF", UNKNOWN, b"WAVE", *form, b"data", UNKNOWN)
 
     def add(self, wave: np.ndarray) -> bytes:
+        """Samples [n] as 16 bits, behind the header if it was not sent yet."""
         head, self.head = self.head, b""
         return head + pcm(wave, self.sample_rate)
 
     def finish(self) -> bytes:
+        """The header, if there were no samples."""
         head, self.head = self.head, b""
         return head
 
@@ -75,10 +77,12 @@ class LibraryStream(Outgoing):
         self.file = soundfile.SoundFile(self.target, "w", sample_rate, channels=1, format=name, subtype=subtype)
 
     def add(self, wave: np.ndarray) -> bytes:
+        """What the encoder has ready after these samples [n]."""
         self.file.write(np.clip(wave, -1.0, 1.0).astype(np.float32))
         return self.target.take()
 
     def finish(self) -> bytes:
+        """The end of the file."""
         self.file.close()
         return self.target.take()
 

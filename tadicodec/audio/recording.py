@@ -172,7 +172,7 @@ class SoundFileSound:
         return np.concatenate(reads) if reads else np.zeros((0, self.channels), np.float32)
 
     def close(self) -> None:
-        """Close the file."""
+        """Give back what libsndfile holds, but not the stream."""
         self.file.close()
 
 

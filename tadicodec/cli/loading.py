@@ -101,8 +101,8 @@ def precision(name: str, device: str) -> torch.dtype:
         times = seconds["bfloat16"] / seconds["float32"]
         if times > 1:
             warnings.warn(
-                f"bfloat16 products are {times:.1f} times slower than float32's on this processor; use --dtype float32 "
-                "or auto",
+                f"bfloat16 products are {times:.1f} times slower than float32's on this processor; use --dtype "
+                "float32, or auto",
                 InputWarning,
                 stacklevel=2,
             )

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tts-model", metavar="M", help="folder or Hugging Face id of another speech language model")
     for name, (kind, about) in LIMITS.items():
         parser.add_argument(f"--max-{name}" if name != "timeout" else "--timeout", dest=name, type=kind, help=about)
+    parser.add_argument(
+        "--threads", type=options.positive, metavar="N", help="of the model's arithmetic (default: one for each core)"
+    )
     options.add_model(parser)
 
 
@@ -53,6 +56,7 @@ def port(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Run `tadicodec serve` until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished. Raises
     InputError."""
+    import torch
     import uvicorn
 
     from tadicodec.serve.app import create_app
@@ -61,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
     config = ServeConfig(**limits, token=os.environ.get(TOKEN_VARIABLE))
     voices = load_voices(args.voices)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     codec = load_codec(args)
     app = create_app(codec, load_speakers(args, codec), voices, config)
     if config.token is None and args.host not in LOOPBACK:

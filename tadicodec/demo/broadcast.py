@@ -33,7 +33,7 @@ class Broadcast:
         self.put(self.encoder.finish(), last=True)
 
     def put(self, part: bytes, last: bool) -> None:
-        """Add bytes for all who listen."""
+        """Bytes for all listeners; `last`: nothing follows."""
         with self.changed:
             self.parts.append(part)
             self.finished = last

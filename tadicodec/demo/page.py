@@ -43,12 +43,12 @@ def build_page(codec: Codec, speakers: dict[str, Speaker], station: Station) -> 
 
 
 def sound_input(label: str, name: str) -> gr.Audio:
-    """The part of the page that takes a recording."""
+    """Where a recording is made or dropped; `name` is its id in the page."""
     return gr.Audio(sources=["microphone", "upload"], type="filepath", label=label, elem_id=name, buttons=["download"])
 
 
 def sound_output(label: str, name: str) -> gr.Audio:
-    """The part of the page that plays a sound."""
+    """Where a sound is played; `name` is its id in the page."""
     return gr.Audio(label=label, interactive=False, elem_id=name, buttons=["download"])
 
 
@@ -146,7 +146,7 @@ def broadcast(station: Station, sample_rate: int, pieces: Iterator[torch.Tensor]
 
 
 def to_16_bits(wave: np.ndarray) -> np.ndarray:
-    """A wave [N] float32 as 16-bit samples."""
+    """Samples [N] in [-1, 1], clipped, as integers of 16 bits [N]."""
     return np.round(np.clip(wave, -1.0, 1.0) * 32767).astype(np.int16)
 
 

@@ -53,7 +53,7 @@ class Board:
             self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in metrics.items() if "/" not in name})
 
     def scalars(self, kind: str, values: Mapping[str, Tensor | float], step: int) -> None:
-        """Log numbers of a kind ("train" or "valid") at a step."""
+        """Log numbers of a kind ("train" or "valid") at a step. Raises InputError when they cannot be written."""
         if self.log is None:
             return
         numbers = {name: round(float(value), 6) for name, value in values.items()}

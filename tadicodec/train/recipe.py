@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,7 +48,7 @@ class DataConfig:
     bare_text: float = 0.0  # codec: probability that a training text comes without punctuation
     damage: float = 0.0  # codec: probability that the encoder hears a training clip damaged (data/damage.py)
     voices: float = 0.0  # codec: probability that a training clip is played faster and higher or slower and lower
-    shares: dict[str, float] = field(default_factory=dict)  # codec: of the time, by source (data/balance.py)
+    shares: dict[str, float] = field(default_factory=dict)  # codec, vocoder: of the time, by source (data/balance.py)
 
     def __post_init__(self) -> None:
         require_range("data", self, 1, math.inf, "frames", "min_frames", "max_frames", "crop_frames")
@@ -212,6 +212,7 @@ def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTo
 def build_vocoder(document: dict[str, Any], data: DataConfig) -> Assembled:
     """The task that trains a vocoder, and its splits. Raises InputError."""
     from tadicodec.config import AutoencoderConfig, VocoderConfig
+    from tadicodec.data.balance import hearings
     from tadicodec.data.collate import CropCollator
     from tadicodec.data.features import Features
     from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask
@@ -226,8 +227,10 @@ def build_vocoder(document: dict[str, Any], data: DataConfig) -> Assembled:
     splits = []
     for split in (data.train_split, data.valid_split):
         features = Features(data.features, split, min_frames=data.crop_frames)
+        crops = [replace(clip, frames=data.crop_frames) for clip in features.clips]
+        times = hearings(crops, data.shares) if data.shares and split == data.train_split else None
         collate = CropCollator(features, data.crop_frames, mel.hop_size)
-        splits.append(Data([data.crop_frames] * len(features), collate))
+        splits.append(Data([crop.frames for crop in crops], collate, times))
     objective = checked(VocoderObjective, document.get("objective", {}), "objective")
     return VocoderTask(config, mel, objective), splits[0], {"valid": splits[1]}
 
