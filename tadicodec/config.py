@@ -22,7 +22,7 @@ SAMPLE_RATE, HOP_SIZE, DOWN_SAMPLE_FACTOR = 24000, 480, 8  # what .tdc files cou
 CODE_BITS = 14  # a code takes in .tdc files, and in models that do not say otherwise
 METHODS = ("euler", "midpoint", "heun", "ab2")  # of solving the path from noise to mel
 LOWEST_LEVEL = -60.0  # dB
-SWAY_MOST = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
+LARGEST_SWAY = 1.75  # 2 / (pi - 2): beyond, steps would go backwards
 HIGHEST_TEMPERATURE = 2.0
 WIDEST_CODE = 24  # bits; a codebook beyond that cannot be listed
 # The largest sizes that are built: far above every model there is, far below what never ends or overflows.
@@ -201,8 +201,8 @@ class SolverConfig:
             raise InputError(f"config: inference temperature is 0 to {HIGHEST_TEMPERATURE}, not {self.temperature}")
         if self.method not in METHODS:
             raise InputError(f"config: inference method {self.method!r} is none of {', '.join(METHODS)}")
-        if not -1 <= self.sway <= SWAY_MOST:
-            raise InputError(f"config: inference sway is -1 to {SWAY_MOST}, not {self.sway}")
+        if not -1 <= self.sway <= LARGEST_SWAY:
+            raise InputError(f"config: inference sway is -1 to {LARGEST_SWAY}, not {self.sway}")
 
     @property
     def guided(self) -> bool:
@@ -359,7 +359,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
     for item in fields(kind):  # type: ignore[arg-type]
         if item.name not in values:
             continue
-        default = item.default if item.default_factory is MISSING else item.default_factory()
+        default: Any = item.default if item.default_factory is MISSING else item.default_factory()
         value, kind_of_default = values[item.name], type(default)
         if kind_of_default is float and type(value) in (int, str):
             value = number(value)  # YAML reads 1e-3 as a string

@@ -127,7 +127,7 @@ def only_writer(folder: str | Path, name: str = "run") -> Iterator[None]:
     path = Path(folder) / f".{name}.lock"
     with writing(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = taken(path)
+        lock = try_lock(path)
     if lock is None:
         raise InputError(
             f"{folder}: another process is writing there now; wait for it, stop it, or choose another folder"
@@ -139,7 +139,7 @@ def only_writer(folder: str | Path, name: str = "run") -> Iterator[None]:
         lock.close()
 
 
-def taken(path: Path) -> BinaryIO | None:
+def try_lock(path: Path) -> BinaryIO | None:
     """The open file of a lock that is now this process's, None where it is another's."""
     while True:
         file = open(path, "ab")  # noqa: SIM115 - it stays open as long as the lock is held
@@ -153,7 +153,7 @@ def taken(path: Path) -> BinaryIO | None:
         file.close()
 
 
-def send(stream: BinaryIO, data: bytes) -> None:
+def write_all(stream: BinaryIO, data: bytes) -> None:
     """Write all of `data` to a stream; an unbuffered one may take it in parts."""
     rest = memoryview(data)
     while rest:

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tadicodec.errors import InputError
-from tadicodec.extras import missing
+from tadicodec.guards.extras import missing
 from tadicodec.text.captions import Word
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ STYLES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is drawn: wave [N] at sample_rate, its mel [F, bins], its codes [T], and its words with their times."""
+    """What is drawn: wave [N] at sample_rate, its mel [F, bins], its codes [T], its words with their times, and, to
+    compare, the mel of what was decoded."""
 
     wave: np.ndarray
     sample_rate: int
     mel: np.ndarray
     codes: np.ndarray
     words: Sequence[Word] = ()
+    decoded: np.ndarray | None = None
 
     @property
     def seconds(self) -> float:
@@ -54,17 +56,28 @@ def draw_utterance(utterance: Utterance, title: str = "") -> Figure:
     """The waveform with the words on it, the mel, and the bits of the codes, over the same seconds; at most the first
     minute. Raises InputError without matplotlib."""
     shown = min(utterance.seconds, MOST_SECONDS)
-    figure = new_figure(min(max(0.9 * shown, 9.0), 40.0), 7.0)
-    rows = figure.subplots(3, 1, sharex=True, height_ratios=[2, 3, 2])
+    mels = {"mel": utterance.mel}
+    if utterance.decoded is not None:
+        mels = {"mel, original": utterance.mel, "mel, decoded": utterance.decoded}
+    figure = new_figure(min(max(0.9 * shown, 9.0), 40.0), 4.0 + 3.0 * len(mels))
+    rows = figure.subplots(2 + len(mels), 1, sharex=True, height_ratios=[2, *[3] * len(mels), 2])
     draw_wave(rows[0], utterance)
-    draw_mel(rows[1], utterance.mel)
-    draw_codes(rows[2], utterance.codes)
+    for axes, (name, mel) in zip(rows[1:], mels.items()):
+        draw_mel(axes, mel, name)
+        axes.images[0].set_clim(*limits(mels.values()))
+    draw_codes(rows[-1], utterance.codes)
     rows[0].set_xlim(0, shown)
-    rows[2].set_xlabel("seconds")
+    rows[-1].set_xlabel("seconds")
     if utterance.seconds > shown:
         title = f"{title} (the first {shown:.0f} of {utterance.seconds:.0f} s)".strip()
     rows[0].set_title(title, fontsize=10)
     return figure
+
+
+def limits(mels: Iterable[np.ndarray]) -> tuple[float, float]:
+    """One scale for several mels."""
+    values = list(mels)
+    return min(float(mel.min()) for mel in values), max(float(mel.max()) for mel in values)
 
 
 def draw_wave(axes: Axes, utterance: Utterance) -> None:
@@ -84,11 +97,11 @@ def draw_wave(axes: Axes, utterance: Utterance) -> None:
     axes.set_ylabel("sound")
 
 
-def draw_mel(axes: Axes, mel: np.ndarray) -> None:
+def draw_mel(axes: Axes, mel: np.ndarray, name: str) -> None:
     """mel [F, bins], low frequencies at the bottom."""
     frames, bins = mel.shape
     axes.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", extent=(0, frames / FRAME_RATE, 0, bins))
-    axes.set_ylabel("mel band")
+    axes.set_ylabel(name)
 
 
 def draw_codes(axes: Axes, codes: np.ndarray) -> None:
@@ -99,20 +112,6 @@ def draw_codes(axes: Axes, codes: np.ndarray) -> None:
     )
     axes.set_ylabel("bits of the codes")
     axes.set_yticks([0, BITS])
-
-
-def draw_mels(pictures: dict[str, np.ndarray]) -> Figure:
-    """Mels [F, bins] of the same speech under one another, with one scale."""
-    figure = new_figure(9.0, 2.4 * len(pictures))
-    low = min(float(mel.min()) for mel in pictures.values())
-    high = max(float(mel.max()) for mel in pictures.values())
-    rows = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, mel) in zip(rows, pictures.items(), strict=True):
-        draw_mel(axes, mel)
-        axes.images[0].set_clim(low, high)
-        axes.set_title(name, fontsize=10, loc="left")
-    rows[-1].set_xlabel("seconds")
-    return figure
 
 
 def draw_curves(log: Path) -> Figure:

@@ -25,6 +25,7 @@ import tadicodec
 from tadicodec.cli.main import build_parser, main
 from tadicodec.codec import Codec
 from tadicodec.train.recipe import read_recipe
+from tests.test_layers import FLOORS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(tadicodec.__file__).parent
@@ -80,9 +81,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
 def test_python_runs(page: Path, workplace: Path) -> None:
+    names: dict[str, object] = {}  # later blocks of a page go on where earlier ones ended
     for block in blocks(page, "python"):
         if not block.mark.startswith("skip"):
-            exec(compile(block.text, name_of(page), "exec"), {})
+            exec(compile(block.text, name_of(page), "exec"), names)
 
 
 def test_python_of_the_readme_makes_what_it_says(workplace: Path) -> None:
@@ -123,6 +125,12 @@ def test_scripts_and_extras_exist(page: Path) -> None:
                 assert set(found[1].split(",")) <= extras, command
 
 
+def test_extras_are_listed() -> None:
+    """Those that are for nobody but developers of a baseline are not."""
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.M)
+    assert extras_of_the_package() - {"torchaudio", "encodec"} <= set(listed)
+
+
 def extras_of_the_package() -> set[str]:
     return set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
@@ -145,10 +153,21 @@ def test_links_and_paths_exist(page: Path) -> None:
             assert (ROOT / path).exists(), path
 
 
+def test_every_tool_is_listed() -> None:
+    listed = (ROOT / "tools" / "README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "tools").rglob("*.py"):
+        assert f"`{path.relative_to(ROOT / 'tools').as_posix()}`" in listed or f"`{path.name}`" in listed, path
+
+
 def test_every_page_can_be_reached() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     listed = re.findall(r"[\w/]+\.md", json.dumps(nav))
     assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_floors_are_those_of_the_test() -> None:
+    drawn = re.findall(r"^    (\w[\w. ]*)$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+    assert [set(line.split()) for line in reversed(drawn)] == [set(floor) for floor in FLOORS[:-1]]
 
 
 # the architecture page ----------------------------------------------------------------------------------------------

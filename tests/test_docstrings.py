@@ -25,9 +25,14 @@ def documented(node: ast.Module | ast.ClassDef) -> Described:
     return {item.name: ast.get_docstring(item) for item in inside if not item.name.startswith("_")}
 
 
-def classes_of_the_package() -> dict[str, ast.ClassDef]:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in MODULES]
-    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+def classes_of_the_package() -> dict[str, list[ast.ClassDef]]:
+    """By name; two rooms may have a class of the same name."""
+    found: dict[str, list[ast.ClassDef]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(node)
+    return found
 
 
 CLASSES = classes_of_the_package()
@@ -35,7 +40,7 @@ CLASSES = classes_of_the_package()
 
 def inherited(node: ast.ClassDef) -> set[str]:
     """Methods that a class above this one describes."""
-    above = [CLASSES[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in CLASSES]
+    above = [found for base in node.bases if isinstance(base, ast.Name) for found in CLASSES.get(base.id, ())]
     known = {name for base in node.bases for name in dir(OTHERS.get(getattr(base, "attr", ""), object))}
     for base in above:
         known |= inherited(base) | {name for name, text in documented(base).items() if text}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,16 @@ def test_bits_of_codes() -> None:
     assert bits[:, 0].tolist() == [1, 0, 1] + [0] * 11 and bits[:, 1].tolist() == [0] * 13 + [1]
 
 
-def test_mels_of_one_scale() -> None:
-    figure = plots.draw_mels({"original": np.zeros((80, 128)), "decoded": np.ones((80, 128))})
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["original", "decoded"]
-    assert {axes.images[0].get_clim() for axes in figure.axes} == {(0.0, 1.0)}
+def test_two_mels_have_one_scale() -> None:
+    one = utterance(1.0, [])
+    figure = plots.draw_utterance(replace(one, decoded=one.mel + 1))
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "sound",
+        "mel, original",
+        "mel, decoded",
+        "bits of the codes",
+    ]
+    assert {axes.images[0].get_clim() for axes in figure.axes[1:3]} == {(0.0, 1.0)}
 
 
 def test_curves(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tadicodec.config import AutoencoderConfig, CodecConfig, InferenceConfig, So
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
 from tadicodec.data.manifest import read_manifest
-from tadicodec.data.shard_writer import write_shard
+from tadicodec.data.shard_writer import Mark, write_shard
 from tadicodec.data.shards import TokenCorpus, arrow, schema
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.vocoder import Vocoder
@@ -165,21 +165,21 @@ def token_corpora(folder: Path) -> Attempt:
     row = {"id": "a", "speaker": "s", "text": "hi", "split": "train", "codes": [1, 2, 3], "seconds": 0.5}
     rows = [{**row, "codec": "x", "starts": [0.0, 1.0]}, {**row, "id": "b", "codec": "x", "starts": None}]
     path = folder / "00000.parquet"
-    write_shard(path, rows, "mark")
-    whole = path.read_bytes()
+    write_shard(path, rows, Mark("mark", shards=1))
+    whole, metadata = path.read_bytes(), arrow().parquet.read_schema(path).metadata
 
     def attempt(rng: random.Random) -> None:
         if rng.random() < 0.5:
             path.write_bytes(bytes_of(whole, rng))
         else:
-            write_odd_table(path, rows, rng)
+            write_odd_table(path, rows, metadata, rng)
         corpus = TokenCorpus(folder, "train")
         assert [corpus[i].text for i in range(len(corpus))] and corpus.top_code() >= 0
 
     return attempt
 
 
-def write_odd_table(path: Path, rows: list[dict[str, Any]], rng: random.Random) -> None:
+def write_odd_table(path: Path, rows: list[dict[str, Any]], metadata: dict[bytes, bytes], rng: random.Random) -> None:
     """A shard with a column of another type, without one, with nulls, or of another length."""
     pa = arrow()
     name = rng.choice(schema().names)
@@ -192,7 +192,7 @@ def write_odd_table(path: Path, rows: list[dict[str, Any]], rng: random.Random) 
         table = pa.table(columns)
     except (pa.ArrowException, OverflowError):  # not even a table
         table = pa.table({"id": ["a"]})
-    pa.parquet.write_table(table, path)
+    pa.parquet.write_table(table.replace_schema_metadata(metadata), path)
 
 
 def features(folder: Path) -> Attempt:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -93,10 +94,12 @@ def listen(asr: Transcriber, wave: np.ndarray, rate: int) -> str:
 
 def errors(words: str, heard: str) -> Edits:
     """Word errors; how numbers and initials are written does not matter, nor where a recogniser puts its spaces."""
-    said = letters_only(heard.replace("-", " ") if any(c.isalpha() for c in heard) else heard)
-    if said.replace(" ", "") == words.replace(" ", ""):
-        return seed_tts(words, words)
-    return seed_tts(words, said)
+    digits = re.sub(r"(\d)[-, ]*(?=\d)", r"\1 ", heard)  # one by one, if that is what was to be heard
+    found = []
+    for said in (letters_only(heard), letters_only(heard.replace("-", " ")), letters_only(digits)):
+        same = said.replace(" ", "") == words.replace(" ", "")
+        found.append(seed_tts(words, words if same else said))
+    return min(found, key=lambda edits: edits.total)
 
 
 def table(rows: list[Heard]) -> str:

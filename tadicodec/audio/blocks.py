@@ -17,7 +17,7 @@ import soxr
 from tadicodec.audio.files import WRITABLE, check_extension
 from tadicodec.audio.recording import Source, open_recording
 from tadicodec.errors import InputError, reason
-from tadicodec.outputs import cause_of_failure, check_output, send, temporary
+from tadicodec.outputs import cause_of_failure, check_output, temporary, write_all
 
 WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 LARGEST = (1 << 32) - WAV_HEADER.size  # bytes a WAV header can announce
@@ -80,10 +80,10 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
         partial = temporary(target.parent) if regular else target
         try:
             with (
-                failing_for_a_reason(path, partial),
+                explained_failure(path, partial),
                 soundfile.SoundFile(partial, "w", sample_rate, channels=1, subtype=subtype, format=form) as file,
             ):
-                count = sum(put(file, block) for block in blocks)
+                count = sum(write_block(file, block) for block in blocks)
             if regular:
                 os.replace(partial, target)
         except BaseException:
@@ -98,7 +98,7 @@ def write_wave_blocks(path: str | Path, blocks: Iterable[np.ndarray], sample_rat
 
 
 @contextmanager
-def failing_for_a_reason(path: str | Path, partial: Path) -> Iterator[None]:
+def explained_failure(path: str | Path, partial: Path) -> Iterator[None]:
     """What fails while the context is open says why: libsndfile calls a full disk a "System error.", so the system is
     asked about the folder."""
     try:
@@ -108,7 +108,7 @@ def failing_for_a_reason(path: str | Path, partial: Path) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {cause}") from error
 
 
-def put(file: soundfile.SoundFile, block: np.ndarray) -> int:
+def write_block(file: soundfile.SoundFile, block: np.ndarray) -> int:
     """Write a block [n] to a file, clipped to [-1, 1]; returns n."""
     file.write(clipped(block))
     return len(block)
@@ -119,7 +119,7 @@ def send_wave_blocks(stream: BinaryIO, blocks: Iterable[np.ndarray], samples: in
     size = 2 * samples
     if size > LARGEST:
         raise InputError("more than 4 GB of samples do not fit a WAV file; write .flac")
-    send(
+    write_all(
         stream,
         WAV_HEADER.pack(
             b"RIFF",
@@ -138,7 +138,7 @@ def send_wave_blocks(stream: BinaryIO, blocks: Iterable[np.ndarray], samples: in
         ),
     )
     for block in blocks:
-        send(stream, pcm(block, sample_rate))
+        write_all(stream, pcm(block, sample_rate))
 
 
 def pcm(block: np.ndarray, sample_rate: int) -> bytes:

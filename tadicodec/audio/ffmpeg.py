@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class PyAvSound:
     def __init__(self, stream: BinaryIO) -> None:
         import av
 
-        self.damaged: int | bool = 0
+        self.lost = 0  # packets that could not be decoded
         try:
             self.file = av.open(stream, container_options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -83,7 +83,12 @@ class PyAvSound:
         self.sample_rate: int = self.track.codec_context.sample_rate
         self.channels: int = max(self.track.codec_context.channels, 1)
         self.format, self.subtype = self.file.format.name, self.track.codec_context.name
-        self.samples = self.announced()
+        self.samples: int | None = self.announced()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether packets were left out."""
+        return self.lost > 0
 
     def announced(self) -> int | None:
         """Samples that the file says it has; None where it says nothing, or guesses."""
@@ -104,27 +109,27 @@ class PyAvSound:
         yield from convert(None)
 
     def packets(self) -> Iterator[Any]:
-        """Packets of the track, then what ends them; one that cannot be read ends them, too, and is counted."""
+        """Packets of the track, up to damage that hides where the next one begins; None at the end."""
         import av
 
         try:
             yield from self.file.demux(self.track)
         except (av.error.FFmpegError, OSError):  # what follows cannot be told apart
-            self.damaged += 1
+            self.lost += 1
             yield None
 
     def frames(self, packet: Any) -> list[Any]:
-        """The frames of a packet; none where it cannot be decoded, which is counted."""
+        """The decoded frames of a packet; none of one that is damaged, which is counted."""
         import av
 
         try:
             return self.track.codec_context.decode(packet)
         except (av.error.FFmpegError, ValueError):
-            self.damaged += 1
+            self.lost += 1
             return []
 
     def close(self) -> None:
-        """Close the file."""
+        """Give back what PyAV holds, but not the stream."""
         self.file.close()
 
 
@@ -156,7 +161,7 @@ class Converter:
 
 
 def samples_of(frame: Any) -> np.ndarray:
-    """A frame's samples, [n, channels]."""
+    """The samples [n, channels] of a decoded frame."""
     return np.ascontiguousarray(frame.to_ndarray().T)
 
 
@@ -164,13 +169,15 @@ class ProgramSound:
     """The best sound track of a file, decoded by the program `ffmpeg` into an AU stream on its standard output."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.damaged: int | bool = False
+        self.damaged = False
         self.samples: int | None = None
         self.format, self.subtype = "ffmpeg", "decoded"
         self.stack = ExitStack()
         self.errors = self.stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
             self.process = self.start(self.path_of(stream))
+            assert self.process.stdout is not None
+            self.output = self.process.stdout
             head = self.output.read(AU_HEADER.size)
             if len(head) < AU_HEADER.size:
                 self.process.wait()
@@ -190,29 +197,11 @@ class ProgramSound:
         return copy
 
     def start(self, path: Path) -> subprocess.Popen[bytes]:
-        """Start ffmpeg on a file."""
-        command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe"]
-        command += [
-            "-format_whitelist",
-            CONTAINERS,
-            "-i",
-            f"file:{path}",
-            "-map",
-            "0:a:0",
-            "-c:a",
-            "pcm_f32be",
-            "-f",
-            "au",
-        ]
-        return subprocess.Popen(
-            [*command, "pipe:1"], stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL
-        )
-
-    @property
-    def output(self) -> IO[bytes]:
-        """What ffmpeg writes on its standard output."""
-        assert self.process.stdout is not None  # it is a pipe
-        return self.process.stdout
+        """The program, told to write the first sound track of a file to its standard output."""
+        safe = ("-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS)
+        wanted = ("-i", f"file:{path}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1")
+        command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *safe, *wanted)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks [n, channels] float32 to the end."""
@@ -230,10 +219,9 @@ class ProgramSound:
         return lines[-1].rstrip(".") if lines else ""
 
     def close(self) -> None:
-        """Stop ffmpeg and remove the copy."""
+        """End the program and remove its copy of the file."""
         process = getattr(self, "process", None)
         if process is not None:
             process.kill()
-            self.output.close()
-            process.wait()
+            process.communicate()
         self.stack.close()

@@ -12,7 +12,7 @@ import soundfile
 
 from tadicodec.audio.recording import Source, open_recording
 from tadicodec.errors import InputError
-from tadicodec.outputs import send, write_bytes
+from tadicodec.outputs import write_all, write_bytes
 
 READABLE = (  # what a folder is searched for
     *(".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".oga", ".au", ".w64", ".caf"),
@@ -85,7 +85,7 @@ def write_audio(path: str | Path, wave: np.ndarray, sample_rate: int, overwrite:
 
 def write_audio_stream(stream: BinaryIO, wave: np.ndarray, sample_rate: int) -> None:
     """Write wave [N] as a WAV file to a stream that need not be seekable."""
-    send(stream, audio_bytes(wave, sample_rate, ".wav"))
+    write_all(stream, audio_bytes(wave, sample_rate, ".wav"))
 
 
 def audio_bytes(wave: np.ndarray, sample_rate: int, extension: str) -> bytes:

@@ -4,13 +4,16 @@ already."""
 from __future__ import annotations
 
 import io
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import soundfile
 
 from tadicodec.audio.blocks import WAV_HEADER, pcm
 from tadicodec.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 LIBRARY = {  # name -> libsndfile's format and subtype, media type
     "flac": ("FLAC", "PCM_16", "audio/flac"),
@@ -55,10 +58,12 @@ class PcmStream(Outgoing):
             self.head = WAV_HEADER.pack(b"RIFF", UNKNOWN, b"WAVE", *form, b"data", UNKNOWN)
 
     def add(self, wave: np.ndarray) -> bytes:
+        """Samples [n] as 16 bits, behind the header if it was not sent yet."""
         head, self.head = self.head, b""
         return head + pcm(wave, self.sample_rate)
 
     def finish(self) -> bytes:
+        """The header, if there were no samples."""
         head, self.head = self.head, b""
         return head
 
@@ -68,19 +73,21 @@ class LibraryStream(Outgoing):
 
     def __init__(self, form: str, sample_rate: int) -> None:
         name, subtype, _ = LIBRARY[form]
-        self.target = Gone()
+        self.target = StreamedFile()
         self.file = soundfile.SoundFile(self.target, "w", sample_rate, channels=1, format=name, subtype=subtype)
 
     def add(self, wave: np.ndarray) -> bytes:
+        """What the encoder has ready after these samples [n]."""
         self.file.write(np.clip(wave, -1.0, 1.0).astype(np.float32))
         return self.target.take()
 
     def finish(self) -> bytes:
+        """The end of the file."""
         self.file.close()
         return self.target.take()
 
 
-class Gone(io.RawIOBase):
+class StreamedFile(io.RawIOBase):
     """A file of which only the end is still here.
 
     What was taken cannot be changed any more, such as the length in a header, which players do without.
@@ -91,13 +98,13 @@ class Gone(io.RawIOBase):
         self.here = bytearray()
 
     def take(self) -> bytes:
-        """The bytes that were written since the last time."""
+        """The bytes written since the last time."""
         taken = bytes(self.here)
         self.gone += len(taken)
         self.here.clear()
         return taken
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         part = bytes(data)
         if self.place >= self.gone:
             start = self.place - self.gone
@@ -122,5 +129,5 @@ class Gone(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         return 0

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -16,6 +16,9 @@ from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
 from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; a header outside is damaged or hostile
 BLOCK = 1 << 18  # samples: a header's length is not believed
@@ -39,7 +42,10 @@ class Sound(Protocol):
     sample_rate: int
     channels: int
     samples: int | None
-    damaged: int | bool
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something had to be left out, as far as it was read."""
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks [n, channels] float32 to the end."""
@@ -89,7 +95,7 @@ class Recording:
             return
         try:
             if (other.sample_rate, other.channels) == (self.sample_rate, self.channels):
-                yield from behind(other.blocks(), read)
+                yield from without_first(other.blocks(), read)
         finally:
             other.close()
 
@@ -114,7 +120,7 @@ class Recording:
             warnings.warn(f"{self.name}: {note}", InputWarning, stacklevel=3)
 
 
-def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+def without_first(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
     """Blocks without the first `count` samples."""
     for block in blocks:
         if len(block) > count:
@@ -122,7 +128,7 @@ def behind(blocks: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
         count = max(count - len(block), 0)
 
 
-class Forward(QuietFile):
+class SequentialFile(QuietFile):
     """A sound file that is read from its beginning to its end.
 
     The library's own reads end with a seek to where they are, which decodes the place again: inexactly in mp3.
@@ -139,8 +145,8 @@ class SoundFileSound:
         # libsndfile would take .mp3 and .raw from the name; a descriptor has none
         plain = marks.plain and not isinstance(stream, io.BytesIO)
         stream.seek(0)
-        self.file = Forward(stream.fileno() if plain else View(stream, marks), closefd=False)
-        self.damaged: int | bool = False
+        self.file = SequentialFile(stream.fileno() if plain else View(stream, marks), closefd=False)
+        self.damaged = False
         self.sample_rate, self.channels = self.file.samplerate, self.file.channels
         self.samples = None if self.file.frames >= NEVER else self.file.frames
         self.format, self.subtype = self.file.format, self.file.subtype
@@ -166,7 +172,7 @@ class SoundFileSound:
         return np.concatenate(reads) if reads else np.zeros((0, self.channels), np.float32)
 
     def close(self) -> None:
-        """Close the file."""
+        """Give back what libsndfile holds, but not the stream."""
         self.file.close()
 
 
@@ -192,7 +198,7 @@ class View(io.RawIOBase):
     def tell(self) -> int:
         return self.place
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
         count = max(min(len(target), self.size - self.place), 0)
         data = bytearray(self.marks.prefix[self.place : self.place + count])
@@ -210,8 +216,6 @@ class View(io.RawIOBase):
 @contextmanager
 def open_recording(source: Source, name: str | None = None) -> Iterator[Recording]:
     """Open a file or stream for reading, by its content, because a name can lie; with libsndfile or else with ffmpeg.
-
-    name: what messages call it, where the path does not say it.
 
     Raises:
         InputError: missing, a folder, empty, or nothing that can be read as audio.
@@ -233,8 +237,7 @@ def open_recording(source: Source, name: str | None = None) -> Iterator[Recordin
 
 def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
     """A stream as the library reads it that can. Raises InputError where none can."""
-    sound: Sound | None = None
-    refusal = ""
+    sound, refusal = None, ""
     try:
         sound = SoundFileSound(stream, marks)
         if sound.samples != 0:

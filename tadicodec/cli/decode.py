@@ -133,7 +133,7 @@ class Decoder(Worker):
 
         header, prompt, codes = tokens.header, self.prompt, tokens.codes()
         if header.prompt_bytes:
-            file = tokens.whole()
+            file = tokens.read_whole()
             prompt, codes = (file.prompt if prompt is None else prompt), iter(file.speech.codes)
         (generator,) = self.sampling.keywords(1)["generator"]
         stream = open_stream(

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     codec = load_codec(args)
     words.load(codec)
     tally = Tally("encoded")
-    worker = Encoder(codec, words, kept_or_made(codec, voice), args)
+    worker = Encoder(codec, words, prompt_to_store(codec, voice), args)
     run_work(work, worker, args.batch_size, tally, args.strict)
     return tally.close(args.json, work.piped)
 
@@ -57,16 +57,16 @@ def check_captions(work: Work, args: argparse.Namespace) -> None:
     if work.piped:
         raise InputError("--words writes a file beside OUT, and OUT is standard output here; give it a name")
     for job in work.jobs:
-        check_output(captions_of(job, args.words), args.overwrite)
+        if job.target is not None:
+            check_output(captions_of(job.target, args.words), args.overwrite)
 
 
-def captions_of(job: Job, form: str) -> Path:
-    """The file of --words that belongs to a job's output."""
-    assert job.target is not None  # standard output has no file beside it
-    return job.target.with_suffix(f".{form}")
+def captions_of(tokens: Path, form: str) -> Path:
+    """The file beside a token file."""
+    return tokens.with_suffix(f".{form}")
 
 
-def kept_or_made(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | None:
+def prompt_to_store(codec: Codec, voice: Voice | Prompt | None) -> Prompt | str | None:
     """A wave's prompt travels in the token file; of a saved prompt, which the receiver has, only the hash does."""
     prompt = make_prompt(codec, voice)
     if prompt is not None:
@@ -89,16 +89,16 @@ class Encoder(Worker):
         return encode_jobs(self.codec, jobs, texts)
 
     def write(self, job: Job, result: Speech) -> Receipt:
-        from tadicodec.outputs import send, write_bytes
+        from tadicodec.outputs import write_all, write_bytes
         from tadicodec.tdc.container import to_bytes
         from tadicodec.text.captions import FORMATS
 
         data = to_bytes(result, self.prompt)
-        if self.captions is not None:
+        if self.captions is not None and job.target is not None:
             text = FORMATS[self.captions](self.codec.words(result), float(result.seconds[0]))
-            write_bytes(captions_of(job, self.captions), text.encode(), self.overwrite)
+            write_bytes(captions_of(job.target, self.captions), text.encode(), self.overwrite)
         if job.target is None:
-            send(binary_output(), data)
+            write_all(binary_output(), data)
         else:
             write_bytes(job.target, data, self.overwrite)
         return Receipt(float(result.seconds[0]), int(result.lengths[0]), len(data))

@@ -10,6 +10,7 @@ from tadicodec.cli.closing import say, waiting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec export`."""
     parser.add_argument("model", metavar="MODEL", help="folder, Hugging Face id, `bundled` or `bundled:ar`")
     parser.add_argument("output", metavar="OUT", help="folder for the graphs")
     parser.add_argument("--to", choices=("onnx",), default="onnx", help="format (onnx)")
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `tadicodec export` and return its exit code. Raises InputError."""
     with waiting(f"exporting {args.model}"):
         from tadicodec.quant.export import export_model
 

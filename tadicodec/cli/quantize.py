@@ -104,8 +104,8 @@ def quantize_codec_folder(args: argparse.Namespace, sections: Sections, folder: 
     codec = Codec.from_pretrained(folder)
     check_codec(codec, job)
     progress = sys.stderr is not None and sys.stderr.isatty()
-    with tempfile.TemporaryDirectory() as folder:
-        features = find_features(args.data, codec, job, Path(folder)) if job.method.trains else None
+    with tempfile.TemporaryDirectory() as scratch:
+        features = find_features(args.data, codec, job, Path(scratch)) if job.method.trains else None
         result = quantize_codec(codec, job, features, progress=progress)
     save_quantized(result, args.output, job, overwrite=args.overwrite)
     return told(args, job.model, sizes(codec, result, job))

@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `tadicodec serve`."""
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (127.0.0.1: this machine)")
     parser.add_argument("--port", type=port, default=8000, metavar="P", help="port, 0 for a free one (8000)")
     parser.add_argument(
@@ -38,10 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tts-model", metavar="M", help="folder or Hugging Face id of another speech language model")
     for name, (kind, about) in LIMITS.items():
         parser.add_argument(f"--max-{name}" if name != "timeout" else "--timeout", dest=name, type=kind, help=about)
+    parser.add_argument(
+        "--threads", type=options.positive, metavar="N", help="of the model's arithmetic (default: one for each core)"
+    )
     options.add_model(parser)
 
 
 def port(text: str) -> int:
+    """A port from 0 to 65535. Raises an error of argparse for anything else."""
     value = int(text)
     if not 0 <= value <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
@@ -49,7 +54,9 @@ def port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished."""
+    """Run `tadicodec serve` until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished. Raises
+    InputError."""
+    import torch
     import uvicorn
 
     from tadicodec.serve.app import create_app
@@ -58,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
     config = ServeConfig(**limits, token=os.environ.get(TOKEN_VARIABLE))
     voices = load_voices(args.voices)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     codec = load_codec(args)
     app = create_app(codec, load_speakers(args, codec), voices, config)
     if config.token is None and args.host not in LOOPBACK:
@@ -101,15 +110,24 @@ def load_voices(folder: str | None) -> dict[str, Prompt]:
 
 
 def load_speakers(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
-    """The model of --tts-model, or the bundled ones where they fit the codec; a codec alone speaks nothing."""
-    from tadicodec.checkpoint import find_model
+    """Models by the names that clients ask for: "tadicodec" is the first engine, and each has a name of its own."""
+    engines = load_engines(args, codec)
+    first = {"tadicodec": next(iter(engines.values()))} if engines else {}
+    return first | {f"tadicodec-{name}": speaker for name, speaker in engines.items()}
+
+
+def load_engines(args: argparse.Namespace, codec: Codec) -> dict[str, Speaker]:
+    """The model of --tts-model, or the bundled engines, the better one first; none for a codec they do not fit."""
     from tadicodec.tts.folder import DEFAULT_ENGINE
     from tadicodec.tts.model_config import ENGINES
     from tadicodec.tts.synthesize import Speaker
 
     if args.tts_model is not None:
-        return {"tadicodec": Speaker.from_pretrained(args.tts_model, codec=codec, dtype=codec.dtype)}
-    if codec.folder != find_model(None):
+        return {Path(args.tts_model).name: Speaker.from_pretrained(args.tts_model, codec=codec, dtype=codec.dtype)}
+    names = [DEFAULT_ENGINE, *(name for name in ENGINES if name != DEFAULT_ENGINE)]
+    try:
+        return {name: Speaker.from_pretrained(None, engine=name, codec=codec, dtype=codec.dtype) for name in names}
+    except InputError:
+        if args.model is None:
+            raise
         return {}
-    named = {f"tadicodec-{engine}": Speaker.from_pretrained(None, engine=engine, codec=codec) for engine in ENGINES}
-    return {"tadicodec": named[f"tadicodec-{DEFAULT_ENGINE}"], **named}

@@ -1,1 +1,2 @@
-"""Manifests, prepared features and batches: everything between audio files and a training step."""
+"""Manifests, corpora of every kind, prepared features and batches: everything between audio files and a training
+step."""

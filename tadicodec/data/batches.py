@@ -10,6 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class BatchConfig:
+    """How large batches are, and which process of how many this is."""
+
     frames: int = 2400  # padded mel frames a batch and process may hold
     seed: int = 0
     rank: int = 0
@@ -53,7 +55,8 @@ def epoch_batches(
 
 
 def drawn(hearings: Sequence[float], order: np.random.Generator) -> np.ndarray:
-    """Clips of an epoch: each as often as its whole number says, and once more with the probability that is left."""
+    """The clips of an epoch: each as often as the whole part of its number says, and once more with the probability
+    that is left."""
     whole = np.floor(hearings).astype(np.int64)
     more = order.random(len(whole)) < np.asarray(hearings) - whole
     return np.repeat(np.arange(len(whole)), whole + more)

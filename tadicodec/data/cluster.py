@@ -31,8 +31,11 @@ THREADS = "OMP_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Place:
-    """Where the work is done. address: of a Ray cluster, "auto" for the one this machine belongs to, or "local".
-    model: what `Codec.from_pretrained` takes, known on every machine. workers: None, as many as fit."""
+    """Where the work is done.
+
+    address: of a Ray cluster, "auto" for the one that this machine belongs to, or "local". model: what
+    `Codec.from_pretrained` takes, known on every machine. workers: None is as many as fit.
+    """
 
     address: str = LOCAL
     model: str | None = None
@@ -102,7 +105,7 @@ def tokenize_on_ray(
 
 
 def run(todo: list[Task], place: Place, strict: bool, progress: Progress) -> None:
-    """Make these shards. Raises InputError."""
+    """Make these shards on the cluster. Raises InputError."""
     import ray
 
     started = not ray.is_initialized()
@@ -121,7 +124,7 @@ def run(todo: list[Task], place: Place, strict: bool, progress: Progress) -> Non
 
 
 def connect(address: str) -> None:
-    """Raises InputError where no cluster answers."""
+    """Join the cluster at this address. Raises InputError where none answers."""
     import ray
 
     try:
@@ -132,7 +135,7 @@ def connect(address: str) -> None:
 
 
 def answers(todo: list[Task], place: Place, strict: bool) -> Any:
-    """One a shard, as they come."""
+    """What the workers say of each shard, as they come."""
     import ray.data
 
     workers, cpus, gpus = share_out(ray.cluster_resources(), place.workers, len(todo))

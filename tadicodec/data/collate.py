@@ -1,4 +1,4 @@
-"""Clips to the tensors a training step takes."""
+"""Clips to the tensors that a training step takes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ SPEAKERS = 8192  # numbers that speakers get; a few share one, and none changes 
 
 @dataclass(frozen=True)
 class Collator:
-    """Whole clips (codec): ids, mel [B, F, 128], lengths [B], bandwidth [B], speaker [B] (a number, -1 for a changed
-    voice), text_ids [B, L], text_lengths [B], what a transcriber should write, letters [B, K], letter_lengths [B], and
-    with `hearing` what the encoder hears, heard [B, F, 128]."""
+    """Makes batches of whole clips, for the codec.
+
+    A batch holds ids, mel [B, F, 128], lengths [B], bandwidth [B], speaker [B] (a number, -1 for a changed voice),
+    text_ids [B, L], text_lengths [B], letters [B, K] that a transcriber should write, letter_lengths [B] and, with
+    `hearing`, what the encoder hears, heard [B, F, 128].
+    """
 
     features: Features
     tokenizer: TextTokenizer
@@ -30,6 +33,7 @@ class Collator:
     hearing: Hearing | None = None  # None: every clip as it is
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
+        """The batch of the clips with these numbers."""
         clips = [self.features.clips[i] for i in indices]
         heard = [self.hear(clip, generator) for clip in clips]
         mels = [torch.from_numpy(item.target) for item in heard]
@@ -53,6 +57,7 @@ class Collator:
         }
 
     def hear(self, clip: Clip, generator: torch.Generator) -> Heard:
+        """How a clip is heard this time."""
         if self.hearing is not None:
             return self.hearing(clip, generator)
         mel = self.features.mel(clip)
@@ -60,19 +65,21 @@ class Collator:
 
 
 def number_of(speaker: str) -> int:
-    """Of a speaker, from the name alone."""
+    """A number for a speaker that depends on the name alone."""
     return zlib.crc32(speaker.encode()) % SPEAKERS
 
 
 @dataclass(frozen=True)
 class CropCollator:
-    """Crops of equal length (vocoder): wave [B, N], the whole clip's mel there [B, F, 128], bandwidth [B]."""
+    """Makes batches of crops of equal length, for the vocoder: wave [B, N], the whole clip's mel there [B, F, 128],
+    bandwidth [B]."""
 
     features: Features
     frames: int
     hop: int = 480
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
+        """The batch of crops of the clips with these numbers."""
         clips = [self.features.clips[i] for i in indices]
         draws = torch.rand(len(clips), generator=generator).tolist()
         mels, waves = [], []

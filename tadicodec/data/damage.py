@@ -111,8 +111,10 @@ def resampled(wave: Wave, factor: float) -> Wave:
 
 
 def rms(wave: Wave) -> float:
+    """The root mean square of a wave [N]."""
     return float(np.sqrt(np.mean(np.square(wave)))) or 1.0
 
 
 def decibel(gain: float | np.ndarray) -> float | np.ndarray:
+    """Decibels as a factor of amplitude."""
     return 10 ** (gain / 20)

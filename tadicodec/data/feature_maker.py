@@ -66,6 +66,7 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
 
 
 def leave_signals() -> None:
+    """Leave Ctrl-C to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -158,7 +159,8 @@ def write_arrays(out: Path, number: int, utterances: list[Utterance], config: Me
 
 
 def load_wave(item: Utterance, sample_rate: int) -> np.ndarray:
-    """[N] float32 at the model's rate, zero-padded to whole tokens as the codec does at its door."""
+    """The wave [N] float32 of an utterance at the model's rate, zero-padded to whole tokens as the codec pads it.
+    Raises InputError."""
     from tadicodec.audio.files import read_audio
     from tadicodec.audio.resample import resample
 
@@ -167,6 +169,7 @@ def load_wave(item: Utterance, sample_rate: int) -> np.ndarray:
 
 
 def describe(item: Utterance, shard: int, start: int, frames: int, config: MelConfig) -> Clip:
+    """An utterance as a line of the index."""
     from tadicodec.audio.mel import valid_bins
 
     return Clip(
@@ -183,12 +186,14 @@ def describe(item: Utterance, shard: int, start: int, frames: int, config: MelCo
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy, whole or not at all."""
     with whole_file(path) as file:
         # numpy writes to a file of the system without saying why it failed; to a plain `write` it does
         np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def write_lines(path: Path, rows: list[Clip], heading: dict[str, str] | None = None) -> None:
+    """Write an index, whole or not at all, with a line before it where there is a heading."""
     documents = [*([heading] if heading else []), *map(asdict, rows)]
     with whole_file(path) as file:
         file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in documents).encode())

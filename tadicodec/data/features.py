@@ -1,4 +1,4 @@
-"""Prepared features: mel and wave of a corpus in flat arrays, read by memory map, needing nothing but numpy.
+"""Prepared features: mel and wave of a corpus in flat arrays, read by memory map, which needs nothing but numpy.
 
 A features folder holds shards (`00000.mel.npy` float16 [frames, bins], `00000.wave.npy` int16 [samples]) and
 `index.jsonl`, one utterance a line with its place in its shard.
@@ -48,7 +48,7 @@ def read_index(path: Path) -> list[Clip]:
 
 
 def parse_clip(line: str, place: str) -> Clip:
-    """One line of an index, each value of its field's type. Raises InputError."""
+    """A line of an index as a clip. Raises InputError where a value has not its field's type."""
     try:
         clip = Clip(**parse_json(line))
     except (ValueError, TypeError) as error:
@@ -65,7 +65,7 @@ def parse_clip(line: str, place: str) -> Clip:
 
 
 def splits_of(folder: Path | str) -> set[str]:
-    """Names of the splits that a features folder has clips of."""
+    """The names of the splits of which a features folder has clips."""
     index = Path(folder) / INDEX
     return {row.split for row in read_index(index)} if index.is_file() else set()
 
@@ -88,7 +88,7 @@ class Features:
         return len(self.clips)
 
     def mel(self, clip: Clip) -> np.ndarray:
-        """[frames, bins] float32. Raises InputError for a damaged shard."""
+        """A clip's mel [frames, bins] float32. Raises InputError for a damaged shard."""
         return self.part(clip.shard, "mel", clip.start, clip.frames).astype(np.float32)
 
     def wave(self, clip: Clip, first: int, frames: int, hop: int) -> np.ndarray:
@@ -96,6 +96,7 @@ class Features:
         return self.part(clip.shard, "wave", (clip.start + first) * hop, frames * hop).astype(np.float32) / 32768
 
     def part(self, shard: int, kind: str, begin: int, count: int) -> np.ndarray:
+        """Part of a shard's array, from `begin` on. Raises InputError where it ends before that."""
         found = self.open(shard, kind)[begin : begin + count]
         if len(found) != count:
             raise damaged(self.folder / f"{shard:05d}.{kind}.npy", "it ends before what the index says")
@@ -114,4 +115,5 @@ class Features:
 
 
 def damaged(path: Path, why: str) -> InputError:
+    """The error that says which file of the features is damaged, and what to do."""
     return InputError(f"{path}: damaged ({why}); delete it and run `tadicodec prepare` again")

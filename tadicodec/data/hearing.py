@@ -19,7 +19,7 @@ LOWEST, HIGHEST = 0.8, 1.25  # factors of pitch and formants that sound like peo
 
 @dataclass(frozen=True)
 class Heard:
-    """One hearing of a clip."""
+    """One hearing of a clip: what the decoder should make and what the encoder hears, mels [F, 128] of equal length."""
 
     target: np.ndarray  # [F, 128] what the decoder should make
     mel: np.ndarray  # [F, 128] what the encoder hears
@@ -42,7 +42,8 @@ class Hearing:
             raise InputError(f"data: damage is of kind {', '.join(KINDS)}, not {self.kind!r}")
 
     def __call__(self, clip: Clip, generator: torch.Generator) -> Heard:
-        """Draws from `generator` as much whatever comes of it, so that clips do not depend on each other."""
+        """One hearing of a clip. It draws from `generator` as much whatever comes of it, so that clips do not depend on
+        each other."""
         other, worse, place = torch.rand(3, generator=generator).tolist()
         draw = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         changed = other < self.voices
@@ -60,20 +61,21 @@ class Hearing:
         return Heard(target, heard, bandwidth, changed)
 
     def mel(self, wave: np.ndarray) -> np.ndarray:
-        """[N] -> [F, 128]"""
+        """A wave [N] -> its mel [F, 128]."""
         with torch.no_grad():
             return self.spectrogram(torch.from_numpy(wave.astype(np.float32))[None])[0].numpy()
 
     def moved(self, bandwidth: int, factor: float) -> int:
-        """Bins that hold signal where every frequency is `factor` times as high."""
+        """How many mel bins hold signal where every frequency is `factor` times as high."""
         upper = mel_edges(self.config)[2:]
         return int((upper <= float(upper[bandwidth - 1]) * factor + 1e-6).sum()) if bandwidth else 0
 
     @cached_property
     def spectrogram(self) -> MelSpectrogram:
+        """The spectrogram, made when it is first needed."""
         return MelSpectrogram(self.config)
 
 
 def padded(wave: np.ndarray, hop: int) -> np.ndarray:
-    """[N] with zeros up to whole tokens."""
+    """A wave [N] with zeros up to whole tokens."""
     return np.pad(wave, (0, -len(wave) % (hop * DOWN_SAMPLE_FACTOR)))

@@ -1,4 +1,4 @@
-"""The manifest: one JSON object a line, one utterance each. It is the only thing training knows about a corpus."""
+"""The manifest: one JSON object a line, one utterance each. It is all that training knows about a corpus."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from tadicodec.text.clean import clean
 
 @dataclass(frozen=True)
 class Utterance:
-    """One line of a manifest. `audio` is resolved against the manifest's folder; sample_rate is the original's, so
-    content ends at half of it even if the file was resampled since."""
+    """One line of a manifest.
+
+    `audio` is taken from the manifest's folder. `sample_rate` is the original's, so there is nothing above half of it
+    even if the file was resampled since.
+    """
 
     id: str
     audio: Path
@@ -74,7 +77,7 @@ def check_manifest(path: Path | str) -> tuple[list[Utterance], list[InputError]]
 
 
 def check_audio(item: Utterance) -> None:
-    """Raises InputError unless the audio is there and about as long as the manifest says."""
+    """Raise InputError unless the audio is there and about as long as the manifest says."""
     from tadicodec.audio.files import inspect_audio
 
     seconds = inspect_audio(item.audio).seconds
@@ -83,7 +86,8 @@ def check_audio(item: Utterance) -> None:
 
 
 def parse_lines(path: Path) -> Iterator[Utterance | InputError]:
-    """Utterances in file order; where a line is none, what is wrong with it. Raises InputError for no such file."""
+    """Utterances in file order and, where a line is none, what is wrong with it. Raises InputError where there is no
+    such file."""
     if not path.is_file():
         raise InputError(f"{path}: no such manifest; give a JSONL file with lines such as {EXAMPLE}")
     seen: set[str] = set()
@@ -103,7 +107,8 @@ def parse_lines(path: Path) -> Iterator[Utterance | InputError]:
 
 
 def parse_utterance(row: Any, folder: Path) -> Utterance:
-    """One object of a manifest in `folder`. Raises InputError for what is missing or cannot be."""
+    """One object of a manifest as an utterance; `folder` is the manifest's. Raises InputError for what is missing or
+    cannot be."""
     if not isinstance(row, dict):
         raise InputError(f"a line is an object such as {EXAMPLE}")
     if missing := [name for name in REQUIRED if row.get(name) is None]:
@@ -130,7 +135,7 @@ def parse_utterance(row: Any, folder: Path) -> Utterance:
 
 
 def from_header(audio: Path, seconds: Any, sample_rate: Any) -> tuple[Any, Any]:
-    """The missing ones of the two, as the audio file says them. Raises InputError."""
+    """Seconds and sample rate; what is None is taken from the audio file's header. Raises InputError."""
     from tadicodec.audio.files import inspect_audio
 
     info = inspect_audio(audio)
@@ -138,7 +143,7 @@ def from_header(audio: Path, seconds: Any, sample_rate: Any) -> tuple[Any, Any]:
 
 
 def string(row: dict[str, Any], name: str) -> str:
-    """Raises InputError for a value that is no text, or one that UTF-8 cannot carry."""
+    """A value that is text. Raises InputError for any other, and for text that UTF-8 cannot carry."""
     value = row[name]
     if not isinstance(value, str):
         raise InputError(f"{name} is text in quotes, not {value!r}")
@@ -152,11 +157,12 @@ def string(row: dict[str, Any], name: str) -> str:
 
 
 def label(row: dict[str, Any], name: str) -> str:
-    """A name, which may be written as a whole number."""
+    """A name, which may be written as a whole number. Raises InputError."""
     return str(row[name]) if type(row[name]) is int else clean(string(row, name))
 
 
 def number(value: Any, name: str) -> float:
+    """A value that is a number. Raises InputError for any other."""
     if type(value) not in (int, float) or abs(value) > 1e12:
         raise InputError(f"{name} is a number, not {value!r}")
     return float(value)

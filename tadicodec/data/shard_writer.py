@@ -33,7 +33,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a shard knows of its corpus. shards: how many there are, 0 where that was not known yet."""
+    """What a shard knows of its corpus. shards: how many there are, 0 where that is not known yet."""
 
     fingerprint: str
     shards: int = 0
@@ -41,8 +41,10 @@ class Mark:
 
 
 def fingerprint(recordings: Sequence[Recording], weights: str) -> str:
-    """Hash of what a shard is made of: the codec, what is known of each recording, and its size. Not the place of the
-    files, so that a corpus may move."""
+    """A hash of what a shard is made of: the codec, what is known of each recording, and its size.
+
+    The place of the files does not count, so that a corpus may move.
+    """
     lines = [[item.id, item.sound.size(), item.text, item.speaker, item.split] for item in recordings]
     return hashlib.sha256(json.dumps([weights, lines]).encode()).hexdigest()[:16]
 
@@ -89,7 +91,8 @@ def encode_shard(
 
 
 def load(item: Recording, sample_rate: int) -> np.ndarray:
-    """Samples [N] of a recording whose words can be stored. Raises InputError."""
+    """The samples [N] of a recording. Raises InputError for one that cannot be read, or whose words cannot be
+    stored."""
     try:
         "".join((item.id, item.text or "", item.speaker, item.split)).encode()
     except UnicodeEncodeError:
@@ -98,7 +101,7 @@ def load(item: Recording, sample_rate: int) -> np.ndarray:
 
 
 def encode_batch(recordings: Sequence[Recording], waves: dict[int, np.ndarray], codec: Codec) -> dict[int, dict]:
-    """A row for each wave [N]; a batch gives each what it would get alone."""
+    """A row for each wave [N], by its number. A batch gives each what it would get alone."""
     given = [recordings[i].text for i in waves]
     texts = ["" if text is not None or not codec.transcribes else None for text in given]
     speech = codec.encode(list(waves.values()), codec.sample_rate, text=texts)
@@ -120,6 +123,7 @@ def encode_batch(recordings: Sequence[Recording], waves: dict[int, np.ndarray], 
 
 
 def chunks(items: list[int], size: int) -> Iterator[list[int]]:
+    """A list in parts of `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -143,7 +147,7 @@ def text_starts(codec: Codec, codes: Any, text: str) -> list[float] | None:
 
 
 def write_shard(path: Path, rows: list[dict[str, Any]], mark: Mark, bad: Sequence[Bad] = ()) -> None:
-    """Whole or not at all. Raises InputError when it cannot be written."""
+    """Write a shard, whole or not at all. Raises InputError where it cannot be written."""
     pa = arrow()
     notes = {
         FINGERPRINT: mark.fingerprint.encode(),

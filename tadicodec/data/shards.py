@@ -25,7 +25,7 @@ COLUMNS = ("id", "speaker", "text", "split", "codes", "seconds", "codec", "start
 
 
 def arrow() -> Any:
-    """pyarrow. Raises InputError saying what to install."""
+    """The package pyarrow. Raises InputError, which says what to install, where it is missing."""
     need("pyarrow", "a token corpus")
     import pyarrow.parquet
 
@@ -33,6 +33,7 @@ def arrow() -> Any:
 
 
 def schema() -> Any:
+    """The columns of a shard and their types."""
     pa = arrow()
     kinds = {"codes": pa.list_(pa.int32()), "seconds": pa.float64(), "starts": pa.list_(pa.float32())}
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in COLUMNS])
@@ -40,8 +41,11 @@ def schema() -> Any:
 
 @dataclass(frozen=True)
 class ShardNotes:
-    """What a shard says of its corpus: a hash of what it was made of, how many shards there are (0: it was not known
-    yet), the name of the codec, and the recordings that could not be read, each with its id and the reason."""
+    """What a shard says of its corpus.
+
+    A hash of what it was made of, how many shards there are (0: it was not known yet), the name of the codec, and the
+    recordings that could not be read, each with its id and the reason.
+    """
 
     fingerprint: str
     shards: int = 0
@@ -50,7 +54,7 @@ class ShardNotes:
 
 
 def read_notes(path: Path) -> ShardNotes | None:
-    """The notes of a shard, None for a file that is none or is not there."""
+    """The notes of a shard; None for a file that is none or is not there."""
     pa = arrow()
     try:
         metadata = pa.parquet.read_schema(path).metadata or {}
@@ -83,7 +87,8 @@ def check_complete(folder: Path, paths: Sequence[Path]) -> ShardNotes:
 
 @dataclass(frozen=True)
 class Spoken:
-    """One utterance of a token corpus: codes [T] int64, starts one a byte of the text (in tokens), or None."""
+    """One utterance of a token corpus: codes [T] int64, and for each byte of the text the token at which it starts, or
+    None."""
 
     id: str
     speaker: str
@@ -135,7 +140,7 @@ class TokenCorpus:
 
 
 def read_shard(path: Path) -> Any:
-    """One shard's table. Raises InputError for a file that is none."""
+    """The table of one shard. Raises InputError for a file that is none."""
     pa = arrow()
     try:
         table = pa.parquet.read_table(path)
@@ -151,7 +156,7 @@ def read_shard(path: Path) -> Any:
 
 
 def check_values(table: Any, path: Path) -> None:
-    """Raises InputError for values that no shard has: none at all, codes below 0, places that are no numbers."""
+    """Raise InputError for values that no shard has: none at all, codes below 0, places that are no numbers."""
     compute = arrow().compute
     for name in COLUMNS:
         if name != "starts" and table.column(name).null_count:

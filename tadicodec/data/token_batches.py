@@ -1,4 +1,4 @@
-"""Utterances of a token corpus to the tensors a speech language model trains on."""
+"""Utterances of a token corpus to the tensors on which a speech language model is trained."""
 
 from __future__ import annotations
 
@@ -43,13 +43,14 @@ class TokenData:
 
     @property
     def frames(self) -> int:
-        """The budget of a batch under the name that all data sections share."""
+        """The size of a batch, under the name that all data sections share."""
         return self.tokens
 
 
 @dataclass(frozen=True)
 class Line:
-    """One training sequence: ids [L], codes [T], starts [L] (negative: unknown), prompt tokens at its front."""
+    """One training sequence: ids [L], codes [T], starts [L] (negative: unknown), and how many tokens of a prompt stand
+    at its front."""
 
     ids: Tensor
     codes: Tensor
@@ -58,8 +59,11 @@ class Line:
 
 
 class TokenCollator:
-    """Utterances, some behind another one of their speaker -> codes [B, T], lengths [B], text_ids [B, L],
-    text_lengths [B], starts [B, L] (negative: unknown), prompts [B]."""
+    """Makes batches of utterances, some of them behind another one of their speaker.
+
+    A batch holds codes [B, T], lengths [B], text_ids [B, L], text_lengths [B], starts [B, L] (negative: unknown) and
+    prompts [B], the tokens of the one before.
+    """
 
     def __init__(self, corpus: TokenCorpus, reader: TextReader, config: TtsConfig, data: TokenData) -> None:
         self.corpus, self.reader, self.data = corpus, reader, data
@@ -70,6 +74,7 @@ class TokenCollator:
                 self.partners[speaker].append(index)
 
     def __call__(self, indices: list[int], generator: torch.Generator) -> dict[str, Any]:
+        """The batch of the utterances with these numbers."""
         draws = torch.rand(3, len(indices), generator=generator, dtype=torch.float64).tolist()
         lines = [self.line(index, *draw) for index, *draw in zip(indices, *draws)]
         return {
@@ -105,6 +110,7 @@ class TokenCollator:
         return Line(ids, torch.cat([first.codes, second.codes]), starts, count)
 
     def single(self, index: int) -> Line:
+        """An utterance alone, as a training sequence."""
         own = self.corpus[index]
         ids = torch.tensor(self.reader.encode(own.text), dtype=torch.long)
         starts = torch.full((len(ids),), UNKNOWN)
@@ -113,11 +119,13 @@ class TokenCollator:
         return Line(ids, torch.from_numpy(own.codes), starts)
 
     def text_length(self, index: int) -> int:
+        """How many ids the text of an utterance has."""
         return len(self.reader.encode(self.corpus[index].text))
 
 
 def bare(line: Line) -> Line:
-    """The same line with letters, apostrophes and single spaces only; as it is where it has other scripts' letters."""
+    """The same sequence with a text of letters, apostrophes and single spaces only; as it is where it has letters of
+    other scripts."""
     ids = line.ids.tolist()
     if any(byte >= ASCII for byte in ids):
         return line

@@ -39,6 +39,9 @@ class Share:
 
     @classmethod
     def from_environment(cls) -> Share:
+        """This process and the number of all, as torchrun, accelerate or MPI have set them; the only one without
+        these."""
+
         def number(names: tuple[str, ...], usual: int) -> int:
             return next((int(os.environ[name]) for name in names if name in os.environ), usual)
 
@@ -47,8 +50,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Done:
-    """What a call found and made: recordings of this process's shards, how many of them were there already, how many
-    shards that is, and the recordings that could not be read."""
+    """What a call found and made: recordings of this process's shards, how many of them were there already, the number
+    of shards, and the recordings that could not be read."""
 
     utterances: int
     kept: int
@@ -78,7 +81,7 @@ class Progress:
     bad: list[Bad] = field(default_factory=list)
 
     def finished(self, task: Task, bad: Iterable[Bad]) -> None:
-        """A shard is there, now or since an earlier run."""
+        """Note that a shard is there, made now or in an earlier run."""
         self.utterances += len(task.recordings)
         self.kept += len(task.recordings) if task.made is not None else 0
         self.shards += 1
@@ -87,6 +90,7 @@ class Progress:
             self.report(item)
 
     def done(self) -> Done:
+        """What was found and made so far."""
         return Done(self.utterances, self.kept, self.shards, tuple(self.bad))
 
 
@@ -122,21 +126,24 @@ def tokenize_corpus(
 
 
 def checked(done: Done, corpus: Corpus) -> Done:
-    """Raises InputError where not one recording could be read."""
+    """The result as it is. Raises InputError where not one recording could be read."""
     if done.bad and len(done.bad) == done.utterances:
         raise InputError(f"{corpus.name}: none of {done.utterances} recordings can be read; {done.bad[0].reason}")
     return done
 
 
 def left_out(notes: ShardNotes) -> list[Bad]:
+    """The recordings that a shard lists as unreadable."""
     return [Bad(**item) for item in notes.left_out]
 
 
 def plan(
     corpus: Corpus, out: Path, codec: Codec, shard_seconds: float, share: Share, overwrite: bool
 ) -> Iterator[Task]:
-    """The shards of this process. Where a corpus is listed, everything in `out` is checked before the first is made;
-    where it is streamed, each shard when it comes, and the last one is the one that knows how many there are.
+    """The shards of this process.
+
+    Where a corpus is listed, everything in `out` is checked before the first is made. Where it is streamed, each shard
+    is checked when it comes, and the last one is the one that knows how many there are.
 
     Raises:
         InputError: as `tokenize_corpus`.
@@ -172,7 +179,7 @@ def split_shards(recordings: Iterable[Recording], seconds: float) -> Iterator[li
 
 
 def counted(shards: Iterator[list[Recording]], listed: bool) -> Iterator[tuple[int, list[Recording], int]]:
-    """Shards with their number and with how many there are, 0 where that is not known yet."""
+    """Shards with their number and with how many there are; 0 where that is not known yet."""
     if listed:
         known = list(shards)
         yield from ((number, shard, len(known)) for number, shard in enumerate(known))
@@ -200,8 +207,8 @@ def examine(out: Path, number: int, recordings: list[Recording], total: int, cod
 
 
 def remove_strays(out: Path, shards: int, share: Share, overwrite: bool) -> None:
-    """Shards beyond the last one are of a longer corpus. Raises InputError for them (without overwrite), and for
-    parquet files that are no shards."""
+    """Remove shards beyond the last one, which are of a longer corpus. Raises InputError for them without overwrite,
+    and for parquet files that are no shards."""
     names = {f"{number:05d}.parquet" for number in range(shards)}
     for path in sorted(out.glob("*.parquet")):
         if path.name in names:

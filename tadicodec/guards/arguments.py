@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from tadicodec.errors import InputError
 
@@ -38,7 +38,7 @@ def kind(name: str, value: T, wanted: type | tuple[type, ...], made_by: str) -> 
     """`value` itself, if it is an instance of `wanted`. Raises InputError that says what makes one."""
     if not isinstance(value, wanted):
         raise InputError(f"{name} is {made_by}, not {described(value)}")
-    return cast(T, value)
+    return value
 
 
 def series(name: str, value: Any) -> Iterator[Any]:

@@ -23,12 +23,12 @@ def parse_json(text: str) -> Any:
             in one object with different values.
     """
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+        return json.loads(text, object_pairs_hook=unique_keys, parse_constant=no_number)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 
 
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The pairs of a JSON object as a dictionary. Raises ValueError for a key that stands there twice, with different
     values."""
     document = dict(pairs)

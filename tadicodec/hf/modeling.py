@@ -226,26 +226,33 @@ class TadicodecModel(PreTrainedAudioTokenizerBase):
         return self
 
     def cpu(self) -> TadicodecModel:
+        """Move the model to the CPU."""
         return self.to("cpu")
 
     def cuda(self, device: int | None = None) -> TadicodecModel:
+        """Move the model to a GPU."""
         return self.to("cuda" if device is None else f"cuda:{device}")
 
     def float(self) -> TadicodecModel:
+        """Compute in float32."""
         return self.to(torch.float32)
 
     def half(self) -> TadicodecModel:
+        """Compute decoder and vocoder in float16; codes stay those of float32."""
         return self.to(torch.float16)
 
     def bfloat16(self) -> TadicodecModel:
+        """Compute decoder and vocoder in bfloat16; codes stay those of float32."""
         return self.to(torch.bfloat16)
 
     @property
     def dtype(self) -> torch.dtype:
+        """The precision of decoder and vocoder."""
         return self.codec.dtype
 
     @property
     def device(self) -> torch.device:
+        """Where the model is."""
         return self.codec.device
 
     def _init_weights(self, module: torch.nn.Module) -> None:

@@ -47,7 +47,7 @@ class WaveStream:
             return torch.zeros(0)
         first = max(self.made - self.context - 1, 0)
         seen = torch.cat([self.mel[first:], window.ahead[: self.context]])
-        wave = run(self.vocoder, seen[None], None)[0]
+        wave = run_vocoder(self.vocoder, seen[None], None)[0]
         wave = self.crossfade(wave[self.made * self.hop - first * self.hop - len(self.end) : (stop - first) * self.hop])
         keep = max(stop - self.context - 1, 0)
         self.mel, self.made = self.mel[keep:], stop - keep
@@ -77,7 +77,7 @@ def vocode(vocoder: Vocoder, config: CodecConfig, mel: Tensor, lengths: Tensor |
         return pad([vocode_long(vocoder, config, item[:count]) for item, count in zip(mel, counts, strict=True)])
     if lengths is not None and bool((lengths == mel.shape[1]).all()):
         lengths = None
-    return run(vocoder, mel, lengths)
+    return run_vocoder(vocoder, mel, lengths)
 
 
 def vocode_long(vocoder: Vocoder, config: CodecConfig, mel: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def vocode_long(vocoder: Vocoder, config: CodecConfig, mel: Tensor) -> Tensor:
     return torch.cat([stream.push(window) for window in windows])
 
 
-def run(vocoder: Vocoder, mel: Tensor, lengths: Tensor | None) -> Tensor:
+def run_vocoder(vocoder: Vocoder, mel: Tensor, lengths: Tensor | None) -> Tensor:
     """One call of the network where its weights are; the waves come back to the CPU."""
     device = next(vocoder.parameters()).device
     return vocoder(mel.to(device), None if lengths is None else lengths.to(device)).cpu()

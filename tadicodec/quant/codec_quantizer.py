@@ -94,14 +94,14 @@ def save_quantized(codec: Codec, folder: Path | str, job: Job, *, overwrite: boo
         InputError: the folder exists (without overwrite) or cannot be written.
     """
     weights = {
-        "model.safetensors": small(codec.model, SCALES[job.model.scale]),
-        "vocoder/model.safetensors": small(codec.vocoder, SCALES[job.vocoder.scale]),
+        "model.safetensors": stored_tensors(codec.model, SCALES[job.model.scale]),
+        "vocoder/model.safetensors": stored_tensors(codec.vocoder, SCALES[job.vocoder.scale]),
     }
     tokenizer = None if codec.folder is None else codec.folder / "text_tokenizer"
     save_model(Path(folder), codec.config, weights, tokenizer=tokenizer, overwrite=overwrite)
 
 
-def small(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def stored_tensors(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """A network's tensors by name, with its parameters in `dtype`."""
     tensors = network.state_dict()
     for name, _ in network.named_parameters():
@@ -115,7 +115,7 @@ def sizes(before: Codec, after: Codec, job: Job) -> dict[str, Any]:
     found = {}
     for name, dtype in (("model", job.model.scale), ("vocoder", job.vocoder.scale)):
         whole = 4 * count_weights(getattr(before, name))
-        own = sum(t.nbytes for t in small(getattr(after, name), SCALES[dtype]).values())
+        own = sum(t.nbytes for t in stored_tensors(getattr(after, name), SCALES[dtype]).values())
         layers = sum(isinstance(layer, PackedLinear) for layer in getattr(after, name).modules())
         found[name] = {"float32_bytes": whole, "bytes": own, "share": round(own / whole, 4), "layers": layers}
     return found

@@ -33,7 +33,7 @@ def prepare(
     check_fit(model, config)
     layers = linear_layers(model)
     others = Format(config.other_bits or 8, scale=config.scale)
-    kind = find_method(config.method).load_layer()
+    kind: type[TrainedLinear] = find_method(config.method).load_layer()
     for name, layer in layers.items():
         if config.takes(name):
             own = None if inputs is None else inputs.get(name)

@@ -15,7 +15,7 @@ from tadicodec.checkpoint import save_model
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import count_weights, describe
 from tadicodec.integers.packed_linear import SCALES, PackedLinear
-from tadicodec.quant.codec_quantizer import round_the_rest, small
+from tadicodec.quant.codec_quantizer import round_the_rest, stored_tensors
 from tadicodec.quant.conversion import check_fit, convert, prepare
 from tadicodec.quant.job import SMALL_GROUP
 from tadicodec.quant.methods import find_method
@@ -94,7 +94,7 @@ def save_language_model(
     Raises:
         InputError: the folder exists (without overwrite) or cannot be written.
     """
-    weights = {"model.safetensors": small(network, SCALES[job.scale])}
+    weights = {"model.safetensors": stored_tensors(network, SCALES[job.scale])}
     described: Any = Transformers(config, network.lm) if isinstance(network, ExtendedLM) else config
     save_model(Path(folder), described, weights, tokenizer=tokenizer, overwrite=overwrite)
 
@@ -115,6 +115,6 @@ class Transformers:
 def language_size(network: nn.Module, job: QuantConfig) -> dict[str, Any]:
     """Bytes of a quantized network in float32, bytes as stored, their ratio, and how many layers are packed."""
     whole = 4 * count_weights(network)
-    own = sum(tensor.nbytes for tensor in small(network, SCALES[job.scale]).values())
+    own = sum(tensor.nbytes for tensor in stored_tensors(network, SCALES[job.scale]).values())
     layers = sum(isinstance(layer, PackedLinear) for layer in network.modules())
     return {"float32_bytes": whole, "bytes": own, "share": round(own / whole, 4), "layers": layers}

@@ -81,14 +81,15 @@ def replaced(renderer: Renderer, sessions: dict[str, Any]) -> Renderer:
     """A renderer on the same weights, in which these networks run in their sessions."""
     model, vocoder = sharing(renderer.model), renderer.vocoder
     model.decoder = sharing(model.decoder)
-    if "prior" in sessions:
-        model.decoder.prior = sharing(model.decoder.prior)
-        model.decoder.prior.forward = PriorCalls(sessions["prior"])
+    if "prior" in sessions and model.decoder.prior is not None:
+        prior = sharing(model.decoder.prior)
+        prior.forward = PriorCalls(sessions["prior"])  # type: ignore[method-assign]
+        model.decoder.prior = prior
     if "decoder" in sessions:
-        model.field = lambda branches, times: FieldCalls(sessions["decoder"], branches)
+        model.field = lambda branches, times: FieldCalls(sessions["decoder"], branches)  # type: ignore[method-assign]
     if "vocoder" in sessions:
         vocoder = sharing(vocoder)
-        vocoder.forward = VocoderCalls(sessions["vocoder"])
+        vocoder.forward = VocoderCalls(sessions["vocoder"])  # type: ignore[method-assign]
     return Renderer(model, vocoder, renderer.limits)
 
 

@@ -37,11 +37,13 @@ def to_integers(model: Any, bits: int) -> Any:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     stored = {tensor.name: tensor for tensor in made.graph.initializer}
-    nodes, new, done = [], [], set()
+    nodes: list[Any] = []
+    new: list[Any] = []
+    done: set[str] = set()
     for node in made.graph.node:
         weight = stored.get(node.input[1]) if node.op_type == "MatMul" else None
         values = None if weight is None else torch.from_numpy(arrays.to_array(weight).copy())
-        if values is None or not fits(values, bits):
+        if weight is None or values is None or not fits(values, bits):
             nodes.append(node)
             continue
         product = eight_bits if bits == 8 else four_bits

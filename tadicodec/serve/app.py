@@ -67,6 +67,8 @@ def create_app(
 
 
 def add_about(router: APIRouter, service: Service) -> None:
+    """Routes that tell about the server: health, models, voices and figures."""
+
     @router.get("/health")
     async def health() -> JSONResponse:
         """Whether work is being done: 200, or 503 when the worker's thread has died."""

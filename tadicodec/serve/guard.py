@@ -15,7 +15,7 @@ ABANDONED = 499  # the status under which requests are counted whose client did 
 
 
 class Guard:
-    """An ASGI application around the routes of a service."""
+    """An ASGI application around the routes of a service: it asks who comes and how much, and counts."""
 
     def __init__(self, app: ASGIApp, service: Service, routes: frozenset[str]) -> None:
         self.app, self.service, self.routes = app, service, routes
@@ -46,7 +46,7 @@ class Guard:
             self.metrics.latency.labels(route).observe(time.monotonic() - began)
 
     def check(self, scope: Scope) -> None:
-        """Raises Refusal: 401 without the token, 413 for a body that says itself that it is too large."""
+        """Raise Refusal: 401 without the token, 413 for a body that says itself that it is too large."""
         headers = dict(scope["headers"])
         if self.config.token is not None and scope["path"] not in OPEN:
             given = headers.get(b"authorization", b"")
@@ -59,7 +59,7 @@ class Guard:
             raise self.too_large()
 
     def limited(self, receive: Receive) -> Receive:
-        """The same messages, as long as their bodies together are not too large."""
+        """The same messages, as long as their bodies together are not too large. Raises Refusal."""
         size = 0
 
         async def counting() -> Message:
@@ -73,4 +73,5 @@ class Guard:
         return counting
 
     def too_large(self) -> Refusal:
+        """The refusal of a request that is too large."""
         return Refusal(413, f"the request is larger than the {self.config.megabytes:g} MB that this server takes")

@@ -9,6 +9,8 @@ SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
+    """Figures of one server, counted while it runs."""
+
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("tadicodec_requests", "Requests answered", ["route", "status"], registry=registry)

@@ -26,7 +26,7 @@ READERS = 2  # threads that decode uploads
 
 
 class Service:
-    """speakers: speech language models by name; voices: speaker prompts by name."""
+    """What all routes share. speakers: speech language models by name; voices: speaker prompts by name."""
 
     def __init__(
         self, codec: Codec, speakers: dict[str, Speaker], voices: dict[str, Prompt], config: ServeConfig
@@ -103,7 +103,7 @@ class Service:
 
 
 class Slot:
-    """One of the `requests` places; `kept`: a response gives it back, when it has been sent."""
+    """One of the `requests` places. `kept`: a response gives it back, when it has been sent."""
 
     def __init__(self, service: Service) -> None:
         if service.taken >= service.config.requests:
@@ -112,6 +112,7 @@ class Slot:
         self.service, self.kept, self.held = service, False, True
 
     def release(self) -> None:
+        """Give the place back; a second time does nothing."""
         self.service.taken -= self.held
         self.held = False
 

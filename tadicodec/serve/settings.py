@@ -44,4 +44,5 @@ class ServeConfig:
 
     @property
     def bytes(self) -> int:
+        """The most bytes that the body of a request may have."""
         return int(self.megabytes * 1e6)

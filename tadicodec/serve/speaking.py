@@ -37,6 +37,8 @@ class SpeechRequest(BaseModel):
 
 
 def add_speaking(router: APIRouter, service: Service) -> None:
+    """Add the route."""
+
     @router.post("/v1/audio/speech")
     async def speech(request: Request) -> StreamingResponse:
         """The text as audio: 24 kHz, one channel."""
@@ -52,7 +54,7 @@ def add_speaking(router: APIRouter, service: Service) -> None:
 
 
 def parsed(body: bytes) -> SpeechRequest:
-    """Raises Refusal: 400, saying which field is wrong."""
+    """The request in a body. Raises Refusal: 400, which says which field is wrong."""
     try:
         return SpeechRequest.model_validate_json(body)
     except ValidationError as error:
@@ -62,6 +64,7 @@ def parsed(body: bytes) -> SpeechRequest:
 
 
 def voice_of(service: Service, name: str) -> Prompt:
+    """The voice of this name. Raises Refusal: 404."""
     if name not in service.voices:
         known = ", ".join(sorted(service.voices)) or "none: start it with --voices"
         raise Refusal(404, f"there is no voice {name!r} here; this server has {known}")
@@ -69,6 +72,7 @@ def voice_of(service: Service, name: str) -> Prompt:
 
 
 def speaker_of(service: Service, name: str) -> Speaker:
+    """The speech language model of this name. Raises Refusal: 404."""
     if name not in service.speakers:
         raise Refusal(404, f"there is no model {name!r} here; this server has {', '.join(service.speakers)}")
     return service.speakers[name]

@@ -26,6 +26,8 @@ Voice = Annotated[str | None, Query(description="a voice of this server")]
 
 
 def add_tokens(router: APIRouter, service: Service) -> None:
+    """Add the routes."""
+
     @router.post("/encode")
     async def encode(request: Request, text: Text = None, voice: Voice = None) -> Response:
         """A .tdc file of the recording. The header X-Tadicodec says how long it is, and what it lacks."""

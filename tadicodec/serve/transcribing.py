@@ -22,6 +22,8 @@ LANGUAGE = "en"  # the transcriber writes English letters
 
 
 def add_transcribing(router: APIRouter, service: Service) -> None:
+    """Add the route."""
+
     @router.post("/v1/audio/transcriptions")
     async def transcriptions(request: Request) -> Response:
         """The words of a recording, lower case and without punctuation."""
@@ -68,6 +70,7 @@ def check(form: FormData) -> tuple[str, bool]:
 
 
 def answer(speech: Speech, words: list[Word], shape: str, timed: bool, notes: list[str]) -> Response:
+    """The words in the form that was asked for, with their times where they are wanted."""
     text, seconds = speech.text[0] or "", float(speech.seconds[0])
     if shape == "text":
         return PlainTextResponse(text + "\n")

@@ -27,7 +27,8 @@ async def recording_of(service: Service, data: bytes) -> tuple[np.ndarray, list[
 
 
 def read(data: bytes, rate: int, most: float) -> tuple[np.ndarray, list[str]]:
-    """A header's length is not believed: it is counted while it is read."""
+    """The samples [N] of an uploaded recording at this rate, and what of it could not be read. A header's length is not
+    believed: samples are counted while they are read. Raises Refusal."""
     with open_recording(io.BytesIO(data), "the upload") as recording:
         convert, blocks, seconds = Resampler(recording.sample_rate, rate), [], 0.0
         for block in recording.mono():
@@ -39,4 +40,5 @@ def read(data: bytes, rate: int, most: float) -> tuple[np.ndarray, list[str]]:
 
 
 def too_long(most: float) -> Refusal:
+    """The refusal of a recording that is too long."""
     return Refusal(413, f"longer than the {most:g} s that this server takes at once")

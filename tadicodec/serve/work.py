@@ -1,7 +1,7 @@
-"""The one thread that computes. Requests put work into its queue; recordings that wait are encoded together, and long
-answers take turns, a sentence or a window each.
+"""The one thread that computes.
 
-A model's arithmetic already uses all cores, so a second thread would only make both slower.
+Requests put work into its queue. Recordings that wait are encoded together, and long answers take turns, a sentence or
+a window each. A model's arithmetic already uses all cores, so a second thread would only make both slower.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ END = object()
 
 
 class Job:
-    """Work that gives results one by one: `pieces` is run in the worker's thread, between two pieces others may run."""
+    """Work that gives results one by one. `pieces` is run in the worker's thread; between two pieces others may run."""
 
     def __init__(self, worker: Worker, pieces: Iterator[Any]) -> None:
         self.worker, self.pieces = worker, pieces
@@ -46,7 +46,7 @@ class Job:
             yield result
 
     def give(self, result: Any) -> None:
-        """From the worker's thread."""
+        """Hand a result over to whoever waits for it. Called in the worker's thread."""
         with self.worker.changed:
             self.ahead += 1
         try:
@@ -55,7 +55,7 @@ class Job:
             self.cancelled = True
 
     def step(self) -> bool:
-        """Make one piece; whether there may be more."""
+        """Make one piece; returns whether there may be more."""
         try:
             self.give(next(self.pieces))
         except StopIteration:
@@ -76,7 +76,7 @@ class Encoding(Job):
 
 
 class Worker:
-    """Start it once; `stop` lets it finish what it has."""
+    """The thread that does the jobs. Start it once; `stop` lets it finish what it has."""
 
     def __init__(self, codec: Codec, batch: int, on_batch: Callable[[int], None] = lambda size: None) -> None:
         self.codec, self.batch, self.on_batch = codec, batch, on_batch
@@ -87,30 +87,32 @@ class Worker:
         self.thread.start()
 
     def stream(self, pieces: Iterator[Any]) -> Job:
-        """Work that gives a result after the other."""
+        """A job that gives results one after the other."""
         return self.add(Job(self, pieces))
 
     def encode(self, wave: np.ndarray, text: str | None) -> Job:
-        """One result: the Speech."""
+        """A job with one result: the Speech of a wave [N]."""
         return self.add(Encoding(self, wave, text))
 
     def call(self, function: Callable[[], Any]) -> Job:
-        """One result: what the function returns."""
+        """A job with one result: what the function returns."""
         return self.stream(function() for _ in range(1))
 
     def add(self, job: Job) -> Any:
+        """Put a job into the queue; returns it."""
         with self.changed:
             self.jobs.append(job)
             self.changed.notify()
         return job
 
     def taken(self, job: Job) -> None:
+        """Note that a result of a job was taken, so that the next may be made."""
         with self.changed:
             job.ahead -= 1
             self.changed.notify()
 
     def cancel(self, job: Job) -> None:
-        """Nobody waits for it any more: it is not begun, or ends after the piece that is being made."""
+        """Note that nobody waits for a job any more: it is not begun, or ends after the piece that is being made."""
         with self.changed:
             job.cancelled = True
             self.changed.notify()
@@ -123,6 +125,7 @@ class Worker:
         self.thread.join()
 
     def run(self) -> None:
+        """Do jobs until `stop` is called and nothing is left. Runs in the worker's thread."""
         while (turn := self.next_turn()) is not None:
             if isinstance(turn[0], Encoding):
                 self.encode_together([job for job in turn if isinstance(job, Encoding)])
@@ -130,14 +133,14 @@ class Worker:
                 with self.changed:
                     self.jobs.append(turn[0])
 
-    def next_turn(self) -> list[Job] | None:
+    def next_turn(self) -> Sequence[Job] | None:
         """Jobs to do now, taken from the queue; None when there is nothing left and nothing will come."""
         with self.changed:
             while True:
                 self.drop_cancelled()
                 ready = next((job for job in self.jobs if job.ahead < AHEAD), None)
                 if ready is not None:
-                    turn = self.companions(ready) if isinstance(ready, Encoding) else [ready]
+                    turn: Sequence[Job] = self.companions(ready) if isinstance(ready, Encoding) else [ready]
                     for job in turn:
                         self.jobs.remove(job)
                     return turn
@@ -146,6 +149,7 @@ class Worker:
                 self.changed.wait()
 
     def drop_cancelled(self) -> None:
+        """Remove cancelled jobs from the queue and end them."""
         for job in [job for job in self.jobs if job.cancelled]:
             self.jobs.remove(job)
             close = getattr(job.pieces, "close", None)
@@ -154,7 +158,8 @@ class Worker:
 
     def companions(self, first: Encoding) -> list[Job]:
         """Recordings that are encoded with this one."""
-        chosen, samples = [], 0
+        chosen: list[Job] = []
+        samples = 0
         for job in self.jobs:
             if isinstance(job, Encoding) and len(chosen) < self.batch:
                 samples += len(job.wave)
@@ -164,7 +169,8 @@ class Worker:
         return chosen if first in chosen else [first]
 
     def encode_together(self, jobs: list[Encoding]) -> None:
-        """A batch gives what single recordings give; where one of them cannot be encoded, the others are."""
+        """Encode recordings as a batch, which gives what single ones give. Where one of them cannot be encoded, the
+        others are."""
         self.on_batch(len(jobs))
         try:
             rate = self.codec.sample_rate

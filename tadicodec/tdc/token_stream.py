@@ -34,11 +34,11 @@ class TokenStream:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.head = stream, b""
-        size = header_size(self.exactly(FIXED.size))
-        self.header = parse_header(self.exactly(size), size)
+        size = header_size(self.read_exactly(FIXED.size))
+        self.header = parse_header(self.read_exactly(size), size)
         self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + Checksum.SIZE
 
-    def exactly(self, size: int) -> bytes:
+    def read_exactly(self, size: int) -> bytes:
         """The next `size` bytes, or fewer where the stream ends."""
         data = b""
         while len(data) < size and (more := self.stream.read(size - len(data))):
@@ -46,7 +46,7 @@ class TokenStream:
         self.head += data
         return data
 
-    def whole(self) -> TokenFile:
+    def read_whole(self) -> TokenFile:
         """All of the file at once, for one that carries its prompt behind the codes."""
         return from_bytes(self.head + self.stream.read())
 
@@ -54,7 +54,7 @@ class TokenStream:
         """Codes [n] int64 as they come; the checksum is compared after the last."""
         checksum, left, codes = Checksum(self.head), self.header.code_bytes, Unpacker(self.header.codes)
         while left:
-            data = some(self.stream, left)
+            data = read_available(self.stream, left)
             if not data:
                 raise TruncatedFile(f"{left + Checksum.SIZE} bytes are missing; copy the file again")
             checksum.add(data)
@@ -64,7 +64,7 @@ class TokenStream:
 
     def check_end(self, checksum: Checksum) -> None:
         """Read what follows the codes. Raises TruncatedFile or CorruptedFile unless it is their checksum."""
-        end = self.exactly(Checksum.SIZE + 1)
+        end = self.read_exactly(Checksum.SIZE + 1)
         if len(end) < Checksum.SIZE:
             raise TruncatedFile(f"{Checksum.SIZE - len(end)} bytes are missing; copy the file again")
         if end != checksum.bytes():
@@ -90,7 +90,7 @@ class Unpacker:
         return torch.from_numpy(ready.reshape(count, CODE_BITS).astype(np.int64) @ WEIGHTS)
 
 
-def some(stream: BinaryIO, most: int) -> bytes:
+def read_available(stream: BinaryIO, most: int) -> bytes:
     """At least one byte and at most `most`, without waiting for more than there is; none where the stream has ended."""
     most = min(most, BLOCK)
     return stream.read1(most) if hasattr(stream, "read1") else stream.read(1)

@@ -82,6 +82,7 @@ def telephone(found: re.Match[str]) -> str:
 
 
 def one_by_one(digits: str) -> str:
+    """Digits, each said by itself."""
     return " ".join(words(digit) for digit in digits)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from tadicodec.tts.model_config import TtsConfig
 
 @dataclass(frozen=True)
 class ArObjective:
+    """What the training of an autoregressive model weighs and hides."""
+
     code_drop: float = 0.1  # of a code being hidden as input: against learning short corpora by heart
     label_smoothing: float = 0.0
     duration_weight: float = 0.3  # models with a duration network
@@ -35,7 +37,7 @@ class ArObjective:
 
 
 class ArLearner(nn.Module):
-    """The language model; forward is the whole loss."""
+    """The language model as it is trained; `forward` is the whole loss."""
 
     def __init__(self, network: SpeechLM | ExtendedLM, objective: ArObjective) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class ArLearner(nn.Module):
         network.embedding_gradient = objective.embedding_gradient
 
     def forward(self, batch: Batch, kept: Tensor) -> dict[str, Tensor]:
-        """kept bool [B, T]: codes the model may read."""
+        """The loss terms of a batch, by name. kept bool [B, T]: the codes that the model may read."""
         terms: dict[str, Tensor] = {}
         times = None
         if isinstance(self.network, SpeechLM):
@@ -59,8 +61,11 @@ class ArLearner(nn.Module):
         return terms
 
     def sequences(self, batch: Batch, times: Tensor | None, kept: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The network's arguments [B, S], and what follows each spoken place [n]: codes, then the end (after the last
-        code in the numbering of the logits)."""
+        """What the network reads and what it should say.
+
+        The network's arguments [B, S] by name, and what follows each spoken place [n]: codes, then the end, which in
+        the numbering of the logits comes after the last code.
+        """
         device, end = batch["codes"].device, len(self.network.vocabulary.codes)
         letters, tokens = batch["text_lengths"].tolist(), batch["lengths"].tolist()
         rows, wanted = [], []
@@ -83,7 +88,7 @@ class ArLearner(nn.Module):
 
 
 class ArTask:
-    """`recipes/tts_ar`: one network, one optimiser."""
+    """The task of `recipes/tts_ar`: one network, one optimiser."""
 
     ema = "lm"
 
@@ -94,6 +99,7 @@ class ArTask:
         self.networks: dict[str, nn.Module] = {"lm": ArLearner(network, objective)}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the loss of the language model once a step, as `Task.losses` says."""
         shape = batch["codes"].shape
         kept = torch.rand(shape, generator=generator) >= self.objective.code_drop * torch.is_grad_enabled()
         terms = self.networks["lm"](batch, kept.to(batch["codes"].device))
@@ -103,12 +109,14 @@ class ArTask:
         yield "lm", loss, {name: value.detach() for name, value in terms.items()}
 
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Codes have no picture."""
+        """Nothing: codes have no picture."""
         return {}
 
     def export(self, network: nn.Module, folder: Path) -> None:
-        """A folder that Speaker.from_pretrained loads; models from a pretrained folder stay in transformers' layout."""
+        """Write a folder that `Speaker.from_pretrained` loads. Models from a pretrained folder stay in transformers'
+        layout."""
+        learnt = cast(ArLearner, network).network
         if self.tokenizer is None:
-            save_tts(folder, self.config, network.network, overwrite=True)
+            save_tts(folder, self.config, learnt, overwrite=True)
         else:
-            save_transformers(folder, self.config, network.network.lm, self.tokenizer)
+            save_transformers(folder, self.config, learnt.lm, self.tokenizer)

@@ -1,10 +1,12 @@
-"""Where a run's numbers and pictures go: log.jsonl, curves.png and TensorBoard (when installed), the progress bar."""
+"""Where a run's numbers and pictures go: log.jsonl, curves.png, TensorBoard (where it is installed), and the progress
+bar."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +18,8 @@ from tadicodec.train.state import ROOM
 
 
 class Board:
+    """The logs of one run; only the main process has any."""
+
     def __init__(self, out: Path, steps: int, step: int, *, main: bool, bar: bool) -> None:
         from tqdm import tqdm
 
@@ -43,11 +47,13 @@ class Board:
                     file.close()
 
     def advance(self, metrics: dict[str, Tensor]) -> None:
+        """Move the progress bar by a step and show some of the metrics beside it."""
         self.bar.update()
         if not self.bar.disable and self.bar.n % 10 == 0:
             self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in metrics.items() if "/" not in name})
 
-    def scalars(self, kind: str, values: dict[str, Tensor | float], step: int) -> None:
+    def scalars(self, kind: str, values: Mapping[str, Tensor | float], step: int) -> None:
+        """Log numbers of a kind ("train" or "valid") at a step. Raises InputError when they cannot be written."""
         if self.log is None:
             return
         numbers = {name: round(float(value), 6) for name, value in values.items()}
@@ -56,13 +62,15 @@ class Board:
             self.log.write(json.dumps(row) + "\n")
             self.log.flush()
         with writing(self.out / "tensorboard", ROOM):
-            for name, value in numbers.items() if self.writer is not None else ():
-                self.writer.add_scalar(f"{kind}/{name}", value, step)
+            if self.writer is not None:
+                for name, value in numbers.items():
+                    self.writer.add_scalar(f"{kind}/{name}", value, step)
         if kind == "valid":
             self.curves()
 
     def curves(self) -> None:
-        """Draw the log so far beside it, if matplotlib is installed; no picture is worth a run."""
+        """Draw the log so far into a picture beside it, if matplotlib is installed. A failure to draw does not stop the
+        run."""
         from tadicodec.errors import InputError
         from tadicodec.plots import draw_curves, png
 
@@ -70,7 +78,7 @@ class Board:
             write_bytes(self.out / "curves.png", png(draw_curves(self.out / "log.jsonl")), overwrite=True)
 
     def images(self, pictures: dict[str, Tensor], step: int) -> None:
-        """Mels [bins, frames], low frequencies at the bottom."""
+        """Log mels [bins, frames] by name, with low frequencies at the bottom."""
         if self.writer is None:
             return
         for name, mel in pictures.items():
@@ -83,7 +91,7 @@ class Board:
 
 
 def reopen(path: Path, step: int) -> TextIO:
-    """The log without what a killed run wrote after its last checkpoint: those steps are taken again."""
+    """Open a log to go on, without what a killed run wrote after its last checkpoint: those steps are taken again."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     kept = [line for line in lines if step_of(line) <= step]
     with whole_file(path) as file:
@@ -100,6 +108,7 @@ def step_of(line: str) -> float:
 
 
 def tensorboard(out: Path, step: int) -> Any | None:
+    """A writer for TensorBoard; None where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except (ImportError, OSError):

@@ -1,4 +1,4 @@
-"""The codec as it is trained: the autoencoder with its training-only heads, and every term of the loss."""
+"""The codec as it is trained: the autoencoder with heads that only training needs, and every term of the loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tadicodec.train.task import Batch
 
 
 class CodecNetwork(nn.Module):
-    """The autoencoder with its training-only head; forward is the whole loss."""
+    """The autoencoder with the heads that only training needs; `forward` is the whole loss."""
 
     def __init__(self, config: CodecConfig, objective: CodecObjective) -> None:
         super().__init__()
@@ -51,7 +51,8 @@ class CodecNetwork(nn.Module):
         return self.objective.part == "all" or name in ("decoder", "text_emb", "vq_out_linear")
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss terms: scalars, and logits [B, S, V + 1] for the CTC losses."""
+        """The loss terms of a batch, by name: scalars, and logits [B, S, V + 1] for the CTC losses. draws: what is
+        random about the step."""
         tokens = batch["lengths"] // self.codec.config.down_sample_factor
         terms: dict[str, Tensor] = {}
         if self.objective.part == "decoder":
@@ -65,7 +66,7 @@ class CodecNetwork(nn.Module):
         return terms
 
     def flow(self, batch: Batch, draws: dict[str, Tensor], given: Conditioning, terms: dict[str, Tensor]) -> None:
-        """Errors of the decoder and of its prior."""
+        """Add the errors of the decoder and of its prior to the terms."""
         error = self.velocity_error(batch, draws, given)
         if given.mel is not None:
             terms["prior"] = mean_error((given.mel.float() - batch["mel"]).abs(), batch, draws["prompt"])
@@ -80,8 +81,11 @@ class CodecNetwork(nn.Module):
         terms["velocity"] = mean_error(error, batch, draws["prompt"])
 
     def voices(self, batch: Batch, made: Tensor, prompt: Tensor, terms: dict[str, Tensor]) -> None:
-        """How well speakers are told apart by what sums up a prompt, and how alike it finds the prior's mel
-        [B, F, 128] and the recording. The prompt may be damaged, so the whole clip is as the encoder hears it."""
+        """Add to the terms how well speakers are told apart by what sums up a prompt, and how alike that finds the
+        prior's mel [B, F, 128] and the recording.
+
+        The prompt may be damaged, so the whole clip is as the encoder hears it.
+        """
         prior, patch = self.codec.decoder.prior, self.codec.config.patch_size
         assert prior is not None, "only a prior has a voice"
         voice = prior.prompt_voice
@@ -108,6 +112,8 @@ class CodecNetwork(nn.Module):
     def prepare(
         self, batch: Batch, draws: dict[str, Tensor], condition: Tensor, text_times: Tensor | None
     ) -> Conditioning:
+        """What the decoder is told: codes and text where the draws keep them, the times of the characters, and the
+        prompt."""
         return self.codec.decoder.prepare(
             condition * draws["keep_tokens"][:, None, None],
             self.codec.text_emb(batch["text_ids"]) if self.reads(batch) else None,

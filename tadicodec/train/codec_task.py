@@ -15,12 +15,12 @@ from tadicodec.model.vocoder import Vocoder
 from tadicodec.train.codec_network import CodecNetwork
 from tadicodec.train.codec_objective import CodecObjective
 from tadicodec.train.ctc_loss import ctc_loss
+from tadicodec.train.judged import judged
 from tadicodec.train.task import Batch, Losses
-from tadicodec.train.word_errors import word_errors
 
 
 class CodecTask:
-    """`recipes/codec`: one network, one optimiser."""
+    """The task of `recipes/codec`: one network, one optimiser."""
 
     ema = "codec"
     picture_solver = SolverConfig(steps=8, guidance=1.0)
@@ -30,6 +30,7 @@ class CodecTask:
         self.networks: dict[str, nn.Module] = {"codec": CodecNetwork(config, objective)}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the loss of the codec once a step, as `Task.losses` says."""
         draws = self.draw(batch, generator)
         if "heard" in batch and self.objective.prompt_degrade > 0:
             batch = {**batch, "prompt": torch.where(draws["prompt_heard"], batch["heard"], batch["mel"])}
@@ -55,7 +56,7 @@ class CodecTask:
                 ctc = ctc_loss(terms[f"{name}_logits"], steps, *text)
                 loss, metrics[name] = loss + weight * ctc, ctc.detach()
         if not self.networks["codec"].training:
-            metrics |= word_errors(plain(self.networks["codec"]), batch, draws)
+            metrics |= judged(unwrapped(self.networks["codec"]), batch, draws)
         yield "codec", loss, metrics
 
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -83,7 +84,7 @@ class CodecTask:
     @torch.no_grad()
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The first clip, decoded from its codes and text, beside its original."""
-        codec: Autoencoder = plain(self.networks["codec"]).codec
+        codec: Autoencoder = unwrapped(self.networks["codec"]).codec
         frames, letters = int(batch["lengths"][0]), int(batch["text_lengths"][0])
         mel = batch["mel"][:1, :frames]
         noise = torch.randn(mel.shape, generator=generator).to(mel.device)
@@ -91,16 +92,19 @@ class CodecTask:
         return {"original": mel[0].T, "decoded": decoded[0].T}
 
     def export(self, network: nn.Module, folder: Path) -> None:
-        """A loadable model folder; its vocoder is whatever the recipe's configuration says, untrained, until
-        `tools/bundle_model.py` puts the trained one in."""
+        """Write a model folder that can be loaded.
+
+        Its vocoder is what the recipe's configuration says, untrained, until `tools/bundle_model.py` puts the trained
+        one in.
+        """
         weights = {
-            "model.safetensors": network.codec.state_dict(),
+            "model.safetensors": unwrapped(network).codec.state_dict(),
             "vocoder/model.safetensors": Vocoder(self.config.vocoder).state_dict(),
         }
         save_model(folder, self.config, weights, overwrite=True)
 
 
-def plain(network: nn.Module) -> CodecNetwork:
+def unwrapped(network: nn.Module) -> CodecNetwork:
     """A network without the wrapper that several processes put around it."""
     inner = getattr(network, "module", network)
     assert isinstance(inner, CodecNetwork)

@@ -1,6 +1,6 @@
-"""The vocoder's critics: a multi-period one on the wave, a multi-resolution one on complex spectrograms.
+"""The discriminators of the vocoder: a multi-period one on the wave, a multi-resolution one on complex spectrograms.
 
-HiFi-GAN's and Vocos's with every size a field: the defaults fit a CPU, recipes/vocoder/full.yaml a GPU.
+They are HiFi-GAN's and Vocos's with every size a field: the defaults fit a CPU, recipes/vocoder/full.yaml a GPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SLOPE = 0.1  # of the leaky ReLUs
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """How many critics and how wide."""
+    """How many discriminators there are and how wide they are."""
 
     periods: int = 3  # the first so many of PERIODS
     period_width: int = 16  # channels of the first layer
@@ -46,7 +46,7 @@ class DiscriminatorConfig:
 
 
 class Discriminators(nn.Module):
-    """All critics. `forward` is the critics' own loss; `judge` is what they tell the generator."""
+    """All discriminators. `forward` is their own loss; `judge` is what they tell the generator."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
@@ -54,15 +54,17 @@ class Discriminators(nn.Module):
         self.spectral = nn.ModuleList(SpectralDiscriminator(n, config) for n in WINDOWS[: config.resolutions])
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Waves [B, N] -> hinge loss, mean over critics. Gradients reach the critics only."""
+        """Real and generated waves [B, N] -> the discriminators' hinge loss, a mean over all of them. Gradients reach
+        them only."""
         waves = torch.cat([real, fake.detach()])
         verdicts = [critic(waves)[-1].float().chunk(2) for critic in self.critics()]
         return mean(F.relu(1 - real).mean() + F.relu(1 + fake).mean() for real, fake in verdicts)
 
     def judge(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Waves [B, N] -> "adversarial" (hinge) and "matching" (hidden layers), means over critics.
+        """Real and generated waves [B, N] -> "adversarial" (hinge) and "matching" (hidden layers), means over all
+        discriminators.
 
-        Gradients reach `fake` only: those of the critics, which nobody would step on, are not computed.
+        Gradients reach `fake` only: those of the discriminators, which nobody would use, are not computed.
         """
         adversarial, matching = [], []
         with frozen(self):
@@ -75,6 +77,7 @@ class Discriminators(nn.Module):
         return {"adversarial": mean(adversarial), "matching": mean(matching)}
 
     def critics(self) -> list[nn.Module]:
+        """All discriminators as one list."""
         return [*self.period, *self.spectral]
 
 
@@ -111,8 +114,7 @@ class SpectralDiscriminator(nn.Module):
         self.n_fft = n_fft
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         widths = [2, *[config.spectral_width] * config.spectral_layers]
-        shape = {"kernel_size": (3, 5), "stride": (1, 2), "padding": (1, 2)}
-        layers = [nn.Conv2d(a, b, **shape) for a, b in pairwise(widths)]
+        layers = [nn.Conv2d(a, b, kernel_size=(3, 5), stride=(1, 2), padding=(1, 2)) for a, b in pairwise(widths)]
         layers.append(nn.Conv2d(widths[-1], widths[-1], kernel_size=3, padding=1))
         self.layers = nn.ModuleList(weight_norm(layer) for layer in layers)
         self.verdict = weight_norm(nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1))
@@ -142,7 +144,7 @@ class SpectralDiscriminator(nn.Module):
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, the module's parameters take no gradient."""
+    """While the context is open, the module's parameters get no gradient."""
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
@@ -159,4 +161,5 @@ def distance(mine: Tensor, theirs: Tensor) -> Tensor:
 
 
 def mean(terms: Iterable[Tensor]) -> Tensor:
+    """The mean of scalars, as a tensor."""
     return torch.stack(list(terms)).mean()

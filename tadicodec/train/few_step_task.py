@@ -1,8 +1,9 @@
-"""Few-step fine-tuning: a decoder learns to reach in a few unguided evaluations the mel that its teacher, the same
-codec before, reaches by its own solver with guidance (progressive and guidance distillation, Salimans & Ho 2022, Meng
-et al. 2023, taken end to end: both solve from the same noise, and the mels are compared).
+"""Few-step fine-tuning: a decoder learns to reach in a few unguided evaluations the mel that its teacher reaches in
+many.
 
-Only the network that runs at every step learns. Encoder, quantizer, aligner and prior stay, so codes stay valid.
+The teacher is the same codec before, by its own solver with guidance (progressive and guidance distillation, Salimans &
+Ho 2022, Meng et al. 2023, taken end to end: both solve from the same noise, and the mels are compared). Only the
+network that runs at every step learns. Encoder, quantizer, aligner and prior stay, so codes stay valid.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -34,6 +36,8 @@ STEPWISE = ("in_linear", "out_linear", "diff_step_mlp", "layers", "norm")  # of 
 
 @dataclass(frozen=True)
 class FewStepObjective:
+    """In how many steps the trained decoder should do, and what its training hides."""
+
     steps: int = 2  # evaluations of the decoder that is trained; they need no guidance
     prompt_probability: float = 0.5  # of an item starting with a clean prompt
     token_drop: float = 0.0  # of an item decoding without its tokens
@@ -46,7 +50,7 @@ class FewStepObjective:
         require_range("objective", self, 0, 1, "prompt_probability", "token_drop", "text_drop")
 
     def inference(self, taught: InferenceConfig) -> InferenceConfig:
-        """What the trained model does when not told otherwise."""
+        """What the trained model does when it is not told otherwise."""
         return replace(taught, solver=self.solver(taught.solver))
 
     def solver(self, taught: SolverConfig) -> SolverConfig:
@@ -55,7 +59,7 @@ class FewStepObjective:
 
 
 class FewStepNetwork(CodecNetwork):
-    """The teacher's copy that learns; forward is the whole loss."""
+    """The copy of the teacher that learns; `forward` is the whole loss."""
 
     def __init__(self, config: CodecConfig, objective: CodecObjective, teacher: Codec, few: FewStepObjective) -> None:
         if config.quantization.get("model"):
@@ -71,6 +75,7 @@ class FewStepNetwork(CodecNetwork):
         unfuse(self.teacher[0])
 
     def learns(self, name: str) -> bool:
+        """Whether a part of the autoencoder is trained."""
         return name == "decoder"
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,7 +90,7 @@ class FewStepNetwork(CodecNetwork):
         return terms
 
     def branches(self, batch: Batch, draws: dict[str, Tensor]) -> tuple[Conditioning, Conditioning]:
-        """What the decoder is told, and what it is told for guidance: nothing but the prompt."""
+        """What the decoder is told, and what it is told for guidance, which is nothing but the prompt."""
         quantized, times = self.known(batch)
         condition = self.codec.condition(quantized, batch["lengths"] // self.codec.config.down_sample_factor)
         nothing = {"keep_tokens": torch.zeros_like(draws["keep_tokens"]), "keep_text": draws["keep_text"] * 0}
@@ -95,21 +100,24 @@ class FewStepNetwork(CodecNetwork):
         )
 
     def teach(self, given: Conditioning, bare: Conditioning) -> Field:
+        """The teacher's velocity field."""
         teacher = self.teacher[0].to(given.frames.device)
         return Field(
             teacher.decoder, [given, bare] if self.taught.guided else [given], flow.evaluation_times(self.taught)
         )
 
     def velocity(self, x: Tensor, time: float, given: Conditioning) -> Tensor:
+        """The learner's velocity [B, F, 128] of x [B, F, 128] at a time."""
         return self.codec.decoder(x, torch.full((len(x),), time, device=x.device), given)
 
     def walk(self, batch: Batch, draws: dict[str, Tensor], field: flow.Field, solver: SolverConfig) -> Tensor:
+        """The mel [B, F, 128] that a velocity field reaches from the step's noise."""
         held = {"prompt": batch["mel"], "lengths": batch["lengths"], "prompt_lengths": draws["prompt"]}
         return solve(field, draws["noise"], solver, **held)
 
 
 class FewStepTask(CodecTask):
-    """`recipes/codec/few_step.yaml`: one network, one optimiser."""
+    """The task of `recipes/codec/few_step.yaml`: one network, one optimiser."""
 
     def __init__(self, teacher: Codec, few: FewStepObjective) -> None:
         rules = CodecObjective(
@@ -126,19 +134,21 @@ class FewStepTask(CodecTask):
         self.networks, self.picture_solver = {"codec": network}, network.solver
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the loss of the decoder once a step, as `Task.losses` says."""
         terms = self.networks["codec"](batch, self.draw(batch, generator))
         loss = sum((self.weights[name] * term for name, term in terms.items()), torch.zeros(()))
         yield "codec", loss, {name: term.detach() for name, term in terms.items()}
 
     def export(self, network: torch.nn.Module, folder: Path) -> None:
-        """A complete model: the trained decoder, and the vocoder it came with."""
+        """Write a complete model: the trained decoder, and the vocoder that it came with."""
         weights = {
-            "model.safetensors": network.codec.state_dict(),
+            "model.safetensors": cast(FewStepNetwork, network).codec.state_dict(),
             "vocoder/model.safetensors": self.vocoder.state_dict(),
         }
         save_model(folder, self.config, weights, tokenizer=self.tokenizer, overwrite=True)
 
 
 def tokenizer_of(codec: Codec) -> Path | None:
+    """The folder of a codec's tokenizer; None where it has none."""
     folder = None if codec.folder is None else codec.folder / "text_tokenizer"
     return folder if folder is not None and folder.is_dir() else None

@@ -1,4 +1,4 @@
-"""What a frozen encoder says of each clip: the same at every hearing, so it is computed at the first."""
+"""What a frozen encoder says of each clip: it is the same every time, so it is computed the first time only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEVER = 1e9  # a time behind every frame, for the padding of a text
 
 
 class KnownCodes:
-    """Codes and the times of characters, by clip; kept on the CPU (a hundred hours are 20 MB)."""
+    """Codes and the times of characters by clip, kept on the CPU (a hundred hours are 20 MB)."""
 
     def __init__(self, codec: Autoencoder) -> None:
         self.codec = codec
@@ -23,7 +23,8 @@ class KnownCodes:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Quantized vectors [B, T, 14] and, for an aligned model, the frames [B, L] where characters begin."""
+        """A batch -> quantized vectors [B, T, 14] and, for an aligned model, the frames [B, L] at which characters
+        begin."""
         device = batch["mel"].device
         with torch.autocast(device.type, enabled=False):  # the codes that inference will see
             self.listen(batch, [i for i, name in enumerate(batch["ids"]) if name not in self.codes])
@@ -37,6 +38,7 @@ class KnownCodes:
             return quantized, times.to(device)
 
     def listen(self, batch: Batch, rows: list[int]) -> None:
+        """Compute and keep the codes of these rows of a batch."""
         if not rows:
             return
         lengths = batch["lengths"][rows]
@@ -46,6 +48,7 @@ class KnownCodes:
             self.codes[batch["ids"][row]] = codes[i, :size].to(torch.int32)
 
     def align(self, batch: Batch, quantized: Tensor, rows: list[int], keys: list[tuple[str, bytes]]) -> None:
+        """Compute and keep the times of the characters in these rows of a batch."""
         if not rows:
             return
         tokens = batch["lengths"][rows] // self.codec.config.down_sample_factor
@@ -55,5 +58,5 @@ class KnownCodes:
 
 
 def key_of(batch: Batch, row: int) -> bytes:
-    """A clip's text may come in more than one spelling."""
+    """What tells the text of a row from others of the same clip, which may come in more than one spelling."""
     return batch["text_ids"][row, : int(batch["text_lengths"][row])].cpu().to(torch.int32).numpy().tobytes()

@@ -20,9 +20,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from tadicodec.config import require_range
-from tadicodec.data.batches import BatchConfig, batches_from, epoch_batches
+from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
 from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
+from tadicodec.train.prefetch import made_ahead
 from tadicodec.train.schedules import OptimConfig, learning_rate
 from tadicodec.train.state import TrainState
 from tadicodec.train.task import Batch, Task
@@ -32,6 +33,12 @@ Collate = Callable[[list[int], torch.Generator], Batch]
 
 @dataclass(frozen=True)
 class LoopConfig:
+    """How long a run trains, and how often it logs, validates and saves.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
     steps: int = 10000
     seed: int = 0
     ema: float = 0.999
@@ -41,24 +48,36 @@ class LoopConfig:
     save_minutes: float = 5.0
     max_minutes: float = 0.0  # stop (with a checkpoint) after this long; 0: never
     compile: bool = False
+    threads: int = 0  # that make batches ahead while the device computes; a CPU that computes has none to spare
 
     def __post_init__(self) -> None:
         require_range("loop", self, 1, math.inf, "steps", "log_every", "valid_every", "valid_batches")
-        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes")
+        require_range("loop", self, 0, math.inf, "seed", "save_minutes", "max_minutes", "threads")
         require_range("loop", self, 0, 1, "ema")
 
 
 @dataclass(frozen=True)
 class Data:
-    """A split: clip lengths in frames, how to make a batch of some of them, and how often each is heard in an epoch, on
-    average (None: once)."""
+    """A split: the clips' lengths in frames, how to make a batch of some of them, and how often each is heard in an
+    epoch, on average (None: once)."""
 
     frames: list[int]
     collate: Collate
     hearings: list[float] | None = None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a step takes: its batch, its random numbers from there on, and where the data order goes on."""
+
+    batch: Batch
+    generator: torch.Generator
+    following: Position
+
+
 class Trainer:
+    """One run: a task, where it writes, and how it is trained."""
+
     def __init__(self, task: Task, out: Path, loop: LoopConfig, optim: OptimConfig, accelerator: Accelerator) -> None:
         self.task, self.out, self.loop, self.optim, self.accelerator = task, out, loop, optim, accelerator
         plain = dict(task.networks)
@@ -94,11 +113,12 @@ class Trainer:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other run writes `out` meanwhile; the main process speaks for the others of its run."""
+        """While the context is open, no other run writes `out`. The main process speaks for the others of its run."""
         with only_writer(self.out) if self.accelerator.is_main_process else nullcontext():
             yield
 
     def run_alone(self, train: Data, valid: Mapping[str, Data], batch: BatchConfig, progress: bool) -> TrainState:
+        """`run`, once nobody else writes `out`."""
         if self.accelerator.is_main_process:
             clear_drafts(self.out)
         self.accelerator.wait_for_everyone()
@@ -108,11 +128,9 @@ class Trainer:
         began = last_save = time.monotonic()
         main = self.accelerator.is_main_process
         with Board(self.out, self.loop.steps, self.state.step, main=main, bar=progress) as board, stop_on_signals(self):
-            for indices, following in batches_from(train.frames, batch, self.state.position, train.hearings):
-                if self.state.step >= self.loop.steps:
-                    break
-                metrics = self.step(indices, train)
-                self.state.position = following
+            for prepared in self.batches(train, batch):
+                metrics = self.step(prepared)
+                self.state.position = prepared.following
                 self.report(board, metrics, valid, batch)
                 now = time.monotonic()
                 expired = bool(self.loop.max_minutes) and now - began > 60 * self.loop.max_minutes
@@ -137,15 +155,28 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return wishes
         votes = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
-        return tuple(bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
+        save, expired, signalled = (bool(vote) for vote in self.accelerator.reduce(votes, "sum"))
+        return save, expired, signalled
 
-    def step(self, indices: list[int], train: Data) -> dict[str, Tensor]:
-        generator = self.generator(self.state.step)
-        torch.manual_seed(generator.initial_seed())  # dropout inside of networks knows no generator
-        batch = self.to_device(train.collate(indices, generator), self.state.step)
+    def batches(self, train: Data, config: BatchConfig) -> Iterator[Prepared]:
+        """The batches of the steps that are left."""
+        steps = range(self.state.step, self.loop.steps)
+        order = batches_from(train.frames, config, self.state.position, train.hearings)
+
+        def prepare(numbered: tuple[int, tuple[list[int], Position]]) -> Prepared:
+            step, (indices, following) = numbered
+            generator = self.generator(step)
+            return Prepared(train.collate(indices, generator), generator, following)
+
+        return made_ahead(prepare, zip(steps, order), self.loop.threads)
+
+    def step(self, prepared: Prepared) -> dict[str, Tensor]:
+        """Take one step with a prepared batch; returns its metrics."""
+        torch.manual_seed(prepared.generator.initial_seed())  # dropout inside of networks knows no generator
+        batch = self.to_device(prepared.batch, self.state.step)
         rate = learning_rate(self.state.step, self.loop.steps, self.optim)
         gathered: dict[str, Tensor] = {}
-        losses = self.task.losses(batch, generator)
+        losses = self.task.losses(batch, prepared.generator)
         while True:
             with self.accelerator.autocast():
                 item = next(losses, None)
@@ -181,6 +212,7 @@ class Trainer:
         torch._foreach_lerp_([self.average[n] for n in floating], [current[n] for n in floating], 1 - decay)
 
     def report(self, board: Board, metrics: dict[str, Tensor], valid: Mapping[str, Data], batch: BatchConfig) -> None:
+        """Log what is due after a step: metrics, validation and pictures."""
         step = self.state.step
         board.advance(metrics)
         if step % self.loop.log_every == 0:
@@ -208,6 +240,7 @@ class Trainer:
 
     @torch.no_grad()
     def picture(self, valid: Data) -> dict[str, Tensor]:
+        """Pictures of the split's first clip, by the averaged network; none on other processes than the main one."""
         if not self.accelerator.is_main_process:
             return {}
         generator = self.generator(0)
@@ -216,7 +249,8 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The EMA network holds its moving average inside this block, and no network drops anything out."""
+        """While the context is open, the averaged network holds its moving average, and no network drops anything
+        out."""
         network = self.state.networks[self.task.ema]
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.average)
@@ -231,6 +265,7 @@ class Trainer:
                 module.train(mode)
 
     def save(self) -> None:
+        """Write a checkpoint and the model."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.state.save(self.out / "checkpoints")
@@ -239,19 +274,23 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def generator(self, step: int) -> torch.Generator:
-        """The random numbers of one step on one process."""
+        """The source of the random numbers of one step on one process."""
         words = (self.loop.seed, step, self.accelerator.process_index)
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
 
     def to_device(self, batch: Batch, step: int) -> Batch:
+        """A batch on the run's device, with the number of the step and the moving average."""
         device = self.accelerator.device
         moved: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         return {**moved, "step": step, "average": self.average}
 
 
 def compile_blocks(network: torch.nn.Module) -> None:
-    """Compile repeated blocks in place (names in the state_dict stay). One compilation serves all blocks of a kind:
-    measured here, it takes 30 s where compiling the whole network takes four minutes, for the same speed."""
+    """Compile repeated blocks in place; names in the state_dict stay.
+
+    One compilation serves all blocks of a kind: measured here, it takes 30 s where compiling the whole network takes
+    four minutes, for the same speed.
+    """
     # Kinds of block x with or without gradients x batches of one x masks: more variants than torch's default of 8.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     for module in network.modules():
@@ -262,7 +301,8 @@ def compile_blocks(network: torch.nn.Module) -> None:
 
 @contextmanager
 def stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM and Ctrl-C finish the step and write a checkpoint instead of losing minutes."""
+    """While the context is open, SIGTERM and Ctrl-C finish the step and write a checkpoint instead of losing
+    minutes."""
 
     def stop(signum: int, frame: Any) -> None:
         trainer.signalled = True
@@ -274,11 +314,11 @@ def stop_on_signals(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def clear_drafts(out: Path) -> None:
-    """What a killed run left half-written."""
+    """Remove what a killed run left half-written."""
     for draft in [*out.glob("checkpoints/.step-*"), *out.glob(".model-*")]:
         shutil.rmtree(draft, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,8 @@ from tadicodec.tts.model_config import TtsConfig
 
 @dataclass(frozen=True)
 class MaskedObjective:
-    """Defaults are the published training's where it defines them."""
+    """What the training of a masked model weighs and hides; the defaults are the published training's where it defines
+    them."""
 
     prompt_probability: float = 0.8  # of an item whose first codes are never hidden
     prompt_max: float = 0.4  # share of the codes
@@ -38,13 +40,14 @@ class MaskedObjective:
 
 
 class MaskedLearner(nn.Module):
-    """The network; forward is the whole loss."""
+    """The network as it is trained; `forward` is the whole loss."""
 
     def __init__(self, network: MaskedNetwork, objective: MaskedObjective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The loss terms of a batch, by name. draws: what is random about the step."""
         terms: dict[str, Tensor] = {}
         times = None
         if self.network.config.duration_size:
@@ -61,7 +64,7 @@ class MaskedLearner(nn.Module):
 
 
 class MaskedTask:
-    """`recipes/tts_masked`: one network, one optimiser."""
+    """The task of `recipes/tts_masked`: one network, one optimiser."""
 
     ema = "mgm"
 
@@ -72,6 +75,7 @@ class MaskedTask:
         self.networks: dict[str, nn.Module] = {"mgm": MaskedLearner(network, objective)}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the loss of the network once a step, as `Task.losses` says."""
         terms = self.networks["mgm"](batch, self.draw(batch, generator))
         loss = terms["codes"]
         if "duration" in terms:
@@ -95,9 +99,9 @@ class MaskedTask:
         return {name: value.to(codes.device) for name, value in draws.items()}
 
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Codes have no picture."""
+        """Nothing: codes have no picture."""
         return {}
 
     def export(self, network: nn.Module, folder: Path) -> None:
-        """A folder that Speaker.from_pretrained loads."""
-        save_tts(folder, self.config, network.network, tokenizer=self.tokenizer, overwrite=True)
+        """Write a folder that `Speaker.from_pretrained` loads."""
+        save_tts(folder, self.config, cast(MaskedLearner, network).network, tokenizer=self.tokenizer, overwrite=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -32,6 +32,12 @@ PRECISIONS = {"float32": "no", "bf16": "bf16"}  # float16 would need its loss sc
 
 @dataclass(frozen=True)
 class DataConfig:
+    """The `data` section of codecs and vocoders.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
     features: str = ""  # folder made by `tadicodec prepare`
     frames: int = 2400  # padded mel frames a step and process
     min_frames: int = 40
@@ -42,7 +48,7 @@ class DataConfig:
     bare_text: float = 0.0  # codec: probability that a training text comes without punctuation
     damage: float = 0.0  # codec: probability that the encoder hears a training clip damaged (data/damage.py)
     voices: float = 0.0  # codec: probability that a training clip is played faster and higher or slower and lower
-    shares: dict[str, float] = field(default_factory=dict)  # codec: of the time, by source (data/balance.py)
+    shares: dict[str, float] = field(default_factory=dict)  # codec, vocoder: of the time, by source (data/balance.py)
 
     def __post_init__(self) -> None:
         require_range("data", self, 1, math.inf, "frames", "min_frames", "max_frames", "crop_frames")
@@ -74,9 +80,11 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True, mo
 
 
 def carry_model(document: dict[str, Any], model: str) -> None:
-    """Put a codec where a task has its place for one: a speech language model speaks its codes, few_step makes it
-    faster, the codec task starts from it. Raises InputError for a task without one, and where the recipe names
-    another."""
+    """Put a codec where a task has its place for one.
+
+    A speech language model speaks its codes, few_step makes it faster, and the codec task starts from it. Raises
+    InputError for a task without such a place, and where the recipe names another codec.
+    """
     task = document["task"]
     section, key = {"few_step": (document["model"], "pretrained"), "codec": (document, "init")}.get(task, (None, ""))
     if task in SPEAKERS:
@@ -92,7 +100,7 @@ def carry_model(document: dict[str, Any], model: str) -> None:
 
 
 def data_kind(document: dict[str, Any]) -> type:
-    """What the `data` section of a task holds: features for codecs, codes for language models."""
+    """The class of the `data` section of a task: features for codecs, codes for language models."""
     if document["task"] not in SPEAKERS:
         return DataConfig
     from tadicodec.data.token_batches import TokenData
@@ -101,7 +109,7 @@ def data_kind(document: dict[str, Any]) -> type:
 
 
 def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
-    """The task and its splits."""
+    """The task of a recipe and its splits. Raises InputError."""
     import torch
 
     torch.manual_seed(seed)  # initial weights
@@ -118,6 +126,7 @@ def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
 
 
 def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
+    """The task that trains a codec, and its splits. Raises InputError."""
     from tadicodec.text.tokens import load_tokenizer
     from tadicodec.train.codec_objective import CodecObjective
     from tadicodec.train.codec_task import CodecTask
@@ -132,6 +141,7 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
 
 
 def build_few_step(document: dict[str, Any], data: DataConfig) -> Assembled:
+    """The task that makes a codec's decoder faster, and its splits. Raises InputError."""
     from tadicodec.codec import Codec
     from tadicodec.train.few_step_task import FewStepObjective, FewStepTask
 
@@ -178,6 +188,7 @@ def check_remembered(data: DataConfig) -> None:
 
 
 def build_tts(document: dict[str, Any], data: Any) -> Assembled:
+    """The task that trains a speech language model, and its splits. Raises InputError."""
     from tadicodec.train import token_recipe
 
     build_task = token_recipe.build_ar if document["task"] == "tts_ar" else token_recipe.build_masked
@@ -186,7 +197,7 @@ def build_tts(document: dict[str, Any], data: Any) -> Assembled:
 
 
 def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTokenizer) -> None:
-    """Raises InputError where the text side would break after hours, or never learn."""
+    """Raise InputError where the text side would break after hours, or never learn."""
     rows = config.autoencoder.text_vocab_size
     if tokenizer.vocab_size > rows:
         raise InputError(f"model: text_vocab_size is {rows}, the tokenizer has {tokenizer.vocab_size} ids; raise it")
@@ -199,7 +210,9 @@ def check_text(config: CodecConfig, objective: CodecObjective, tokenizer: TextTo
 
 
 def build_vocoder(document: dict[str, Any], data: DataConfig) -> Assembled:
+    """The task that trains a vocoder, and its splits. Raises InputError."""
     from tadicodec.config import AutoencoderConfig, VocoderConfig
+    from tadicodec.data.balance import hearings
     from tadicodec.data.collate import CropCollator
     from tadicodec.data.features import Features
     from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask
@@ -214,8 +227,10 @@ def build_vocoder(document: dict[str, Any], data: DataConfig) -> Assembled:
     splits = []
     for split in (data.train_split, data.valid_split):
         features = Features(data.features, split, min_frames=data.crop_frames)
+        crops = [replace(clip, frames=data.crop_frames) for clip in features.clips]
+        times = hearings(crops, data.shares) if data.shares and split == data.train_split else None
         collate = CropCollator(features, data.crop_frames, mel.hop_size)
-        splits.append(Data([data.crop_frames] * len(features), collate))
+        splits.append(Data([crop.frames for crop in crops], collate, times))
     objective = checked(VocoderObjective, document.get("objective", {}), "objective")
     return VocoderTask(config, mel, objective), splits[0], {"valid": splits[1]}
 
@@ -234,7 +249,7 @@ def initialise(task: Task, name: str) -> None:
         if hasattr(network, "network"):  # a speech language model: the learner holds it as it is saved
             from tadicodec.train.token_recipe import start_from_speaker
 
-            return start_from_speaker(task, name)
+            return start_from_speaker(cast(Any, task), name)
         return start_from_model(network, name)
     try:
         missing = network.load_state_dict(load_file(file), strict=False).missing_keys
@@ -245,6 +260,7 @@ def initialise(task: Task, name: str) -> None:
 
 
 def start_from_model(network: nn.Module, name: str | None) -> None:
+    """Fill a network with the weights of a model. Raises InputError where they do not fit."""
     from tadicodec.checkpoint import find_model, load_weights, vocoder_file
     from tadicodec.train.codec_network import CodecNetwork
 
@@ -296,7 +312,7 @@ def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_document(path: Path, document: dict[str, Any]) -> None:
-    """Raises InputError for sections that are unknown, missing or of the wrong kind."""
+    """Raise InputError for sections that are unknown, missing or of the wrong kind."""
     unknown = {str(key) for key in set(document) - {*SECTIONS, "precision"}}
     if unknown:
         raise InputError(f"{path}: unknown section {min(unknown)!r}; there are {', '.join(SECTIONS)}, precision")
@@ -315,7 +331,7 @@ def check_document(path: Path, document: dict[str, Any]) -> None:
 
 
 def override_key(document: dict[str, Any], override: str) -> None:
-    """Apply "a.b.c=value"; the value is read as YAML."""
+    """Set a value by "a.b.c=value", which is read as YAML. Raises InputError for anything else."""
     keys, separator, value = override.partition("=")
     if not separator:
         raise InputError(f"{override!r}: overrides have the form section.key=value")
@@ -332,9 +348,10 @@ def override_key(document: dict[str, Any], override: str) -> None:
 
 
 def checked(kind: type, values: dict[str, Any], section: str) -> Any:
-    """A config dataclass of a recipe section; unlike a published config.json, a recipe may not hold unknown keys."""
-    unknown = {str(key) for key in set(values) - set(kind.__dataclass_fields__)}
+    """A dataclass from a recipe's section. Unlike a published config.json, a recipe may not hold keys that the class
+    does not have. Raises InputError."""
+    known = [item.name for item in fields(kind)]
+    unknown = {str(key) for key in set(values) - set(known)}
     if unknown:
-        known = ", ".join(kind.__dataclass_fields__)
-        raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {known}")
+        raise InputError(f"recipe: {section} has no {min(unknown)!r}; it has {', '.join(known)}")
     return build(kind, values)

@@ -12,13 +12,14 @@ from tadicodec.train.task import Batch
 
 
 class Method(nn.Module):
-    """One method of a module as the whole of another."""
+    """One method of a module, as the whole of another module."""
 
     def __init__(self, module: nn.Module, method: str) -> None:
         super().__init__()
         self.module, self.method = module, method
 
     def forward(self, *args: Any) -> Any:
+        """Call the method."""
         return getattr(self.module, self.method)(*args)
 
 

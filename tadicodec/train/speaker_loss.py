@@ -1,5 +1,7 @@
-"""What makes the summary of a prompt (`model/voice.py`) a speaker embedding: it has to tell the corpus's speakers
-apart, and what is decoded has to sum up as the recording does."""
+"""What makes the summary of a prompt (`model/voice.py`) a speaker embedding.
+
+It has to tell the corpus's speakers apart, and what is decoded has to sum up as the recording does.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ SCALE, MARGIN = 16.0, 0.2  # of additive margin softmax (Wang et al. 2018)
 
 
 class SpeakerHead(nn.Module):
-    """A direction for each speaker; training only."""
+    """A direction for each speaker; only training needs it."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

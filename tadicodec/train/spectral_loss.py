@@ -5,7 +5,9 @@ Nothing above a recording's bandwidth is known, so nothing there is compared.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ class SpectralLoss(nn.Module):
             raise ValueError(f"waves of {list(fake.shape)} and {list(real.shape)} samples cannot be compared")
         limit = self.limit(bandwidth)
         errors = []
-        for number, spectrogram in enumerate(self.spectrograms):
+        for number, spectrogram in enumerate(cast(Iterable[MelSpectrogram], self.spectrograms)):
             error = (spectrogram.log_mel(fake) - spectrogram.log_mel(real)).abs()  # [B, F, bins]
             known = (self.get_buffer(f"edges_{number}") <= limit[:, None]).float()[:, None]  # [B, 1, bins]
             errors.append((error.mean(1, keepdim=True) * known).sum() / known.sum().clamp(min=1))
@@ -45,14 +47,14 @@ class SpectralLoss(nn.Module):
 
     def limit(self, bandwidth: Tensor) -> Tensor:
         """Mel bins [B] -> the frequency in Hz [B] where the last of them ends."""
-        edges = self.edges_0
+        edges = self.get_buffer("edges_0")
         return edges[(bandwidth.to(edges.device) - 1).clamp(0, len(edges) - 1)]
 
 
 def upper_edges(config: MelConfig) -> Tensor:
     """Frequency in Hz where each mel band ends: [num_mels]."""
-    span = hz_to_mel(torch.tensor([config.fmin, config.fmax], dtype=torch.float64)).tolist()
-    return mel_to_hz(torch.linspace(*span, config.num_mels + 2, dtype=torch.float64))[2:].float()
+    low, high = hz_to_mel(torch.tensor([config.fmin, config.fmax], dtype=torch.float64)).tolist()
+    return mel_to_hz(torch.linspace(low, high, config.num_mels + 2, dtype=torch.float64))[2:].float()
 
 
 def low_pass(wave: Tensor, limit: Tensor, sample_rate: int) -> Tensor:

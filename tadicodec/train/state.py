@@ -113,7 +113,7 @@ class TrainState:
 
 
 class DamagedCheckpoint(InputError):
-    """A checkpoint that a full disk or a failing one left unreadable."""
+    """A checkpoint that a full or failing disk left unreadable."""
 
 
 def read_progress(path: Path) -> tuple[int, Position, int]:
@@ -130,7 +130,7 @@ def read_progress(path: Path) -> tuple[int, Position, int]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Raises DamagedCheckpoint."""
+    """The tensors of a file of a checkpoint. Raises DamagedCheckpoint."""
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
@@ -143,6 +143,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as they can be saved: detached, on the CPU, in one piece each."""
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
@@ -154,6 +155,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`: give an optimiser its state back."""
     document = optimizer.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save
@@ -48,7 +49,7 @@ class VocoderObjective(DiscriminatorConfig):
 
 
 class VocoderTask:
-    """`recipes/vocoder`: a generator and its discriminators, each with its optimiser."""
+    """The task of `recipes/vocoder`: a generator and its discriminators, each with its optimiser."""
 
     ema = "generator"
 
@@ -61,6 +62,7 @@ class VocoderTask:
         self.reconstruction = SpectralLoss(mel)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Yields the discriminators' loss, once they are used, and then the generator's, as `Task.losses` says."""
         rules, step = self.objective, int(batch["step"])
         draws = self.draw(batch, generator)
         fake = self.networks["generator"](damage(batch["mel"], draws)).float()
@@ -77,11 +79,11 @@ class VocoderTask:
             yield "discriminator", hinge, {"discriminator": hinge.detach()}
             # Past any wrapper, which would wait for the discriminators' gradients: this pass makes none.
             critics = getattr(self.networks["discriminator"], "module", self.networks["discriminator"])
-            terms |= critics.judge(real, fake)
+            terms |= cast(Discriminators, critics).judge(real, fake)
             loss = loss + rules.adversarial_weight * terms["adversarial"] + rules.matching_weight * terms["matching"]
         yield "generator", loss, {name: term.detach() for name, term in terms.items()}
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor | int]:
+    def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Any]:
         """Everything random about a step, drawn on the CPU so that it does not depend on the device."""
         mel, rules = batch["mel"], self.objective
         uniform = torch.rand(5, len(mel), 1, 1, generator=generator)
@@ -101,7 +103,7 @@ class VocoderTask:
 
     @torch.no_grad()
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The mel of the first crop, of what the vocoder makes of it, before and after."""
+        """The mel of the first crop, as recorded and as the vocoder makes it."""
         spectrogram = MelSpectrogram(self.mel).to(batch["mel"].device)
         fake = self.networks["generator"](batch["mel"][:1]).float()
         with torch.autocast(fake.device.type, enabled=False):
@@ -118,7 +120,8 @@ class VocoderTask:
             write_bytes(folder / name, data, overwrite=True)
 
 
-def damage(mel: Tensor, draws: dict[str, Tensor]) -> Tensor:
-    """Make true mels [B, F, bins] as imperfect as a decoder's: softened by a 3 x 3 kernel, and noisy."""
+def damage(mel: Tensor, draws: dict[str, Any]) -> Tensor:
+    """Make true mels [B, F, bins] as imperfect as a decoder's: softened by a 3 x 3 kernel, and noisy. draws: which of
+    them, and how much."""
     soft = F.avg_pool2d(mel[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
     return mel + draws["smooth"] * (soft - mel) + draws["noise"]

@@ -21,7 +21,6 @@ FASTEST, SLOWEST = 0.6, 1.6  # times the usual length
 LEAST = 2  # tokens
 SHORT = 24  # bytes
 LONGEST_LETTER, LONGEST_PAUSE = 1.0, 1.5  # tokens, in short texts
-SPOKEN, EDGES = 0.35, 1.8  # the fewest tokens of a short text: so many a byte, and so many around it
 PAUSES = tuple(b".,;:!?-")
 
 
@@ -74,10 +73,10 @@ def to_durations(starts: Tensor, text_lengths: Tensor, tokens: Tensor) -> Tensor
 
 
 def plausible(durations: Tensor, ids: Tensor) -> Tensor:
-    """Durations [L + 1] of a text of bytes ids [L]; of a short one those that nobody speaks are shortened or stretched.
+    """Durations [L + 1] of a text of bytes ids [L]; in a short one, letters and pauses that nobody holds so long are
+    shortened.
 
-    Models that have heard sentences stretch a word that stands alone (a stop behind "yes" made it 1.6 s long), or rush
-    through it: they know pauses only at the edges of recordings, and few texts of two words.
+    Models that have heard sentences stretch a word that stands alone: a stop behind "yes" made it 1.6 s long.
     """
     if not 0 < len(ids) <= SHORT:
         return durations
@@ -85,10 +84,7 @@ def plausible(durations: Tensor, ids: Tensor) -> Tensor:
     pauses = torch.isin(ids, torch.tensor(PAUSES))
     most[1:][pauses] = LONGEST_PAUSE
     most[1:-1][pauses[1:]] = LONGEST_PAUSE  # the letter before a stop holds the silence that follows it
-    durations = torch.minimum(durations, most)
-    least = SPOKEN * len(ids) + EDGES
-    total = float(durations.sum())
-    return durations if total >= least else durations * (least / max(total, 1e-6))
+    return torch.minimum(durations, most)
 
 
 def to_starts(durations: Tensor, tokens: float) -> Tensor:

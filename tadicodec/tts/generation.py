@@ -18,7 +18,7 @@ from tadicodec.tts.vocabulary import Vocabulary
 
 SHORTEST, LONGEST = 0.5, 1.5  # of the estimated length
 SPARE = 6  # tokens
-COLDEST = 1e-3  # temperature; logits divided by less overflow
+LOWEST_TEMPERATURE = 1e-3  # temperature; logits divided by less overflow
 LOOPS = {1: 10, 2: 5, 3: 4, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3}  # period in tokens: how often it may be said in a row
 
 
@@ -37,9 +37,9 @@ class ArSampling:
     def __post_init__(self) -> None:
         require_sizes("sampling", self, 1 << WIDEST_CODE, "top_k")
         require_positive("sampling", self, "top_p", "temperature")
-        if self.top_p > 1 or not COLDEST <= self.temperature <= MOST_GUIDANCE:
+        if self.top_p > 1 or not LOWEST_TEMPERATURE <= self.temperature <= MOST_GUIDANCE:
             raise InputError(
-                f"config: sampling top_p is above 0 and at most 1, temperature {COLDEST} to {MOST_GUIDANCE}"
+                f"config: sampling top_p is above 0 and at most 1, temperature {LOWEST_TEMPERATURE} to {MOST_GUIDANCE}"
             )
 
 

@@ -23,17 +23,12 @@ CAPITALS = re.compile(r"\b[A-Z]{2,5}\b(?!['’]?[a-z])")
 DOTTED = re.compile(r"\b(?:[A-Z]\.){2,}")
 VOWEL = re.compile("[AEIOUY]")
 OKAY = re.compile(r"\bOK\b", re.IGNORECASE)
-AGAIN = re.compile(r"\b([^\W\d]+)(?= \1\b)", re.IGNORECASE)
-FEW = 5  # words; in longer texts "had had" is grammar
 ENDS = ".!?…:;,。！？"
 CLOSING = "\"'”’)]"
 
 
 def as_said(text: str) -> str:
-    """English text as a voice says it: no digits, currency signs or initials left, pauses between repeated words of a
-    short text, a stop at its end."""
-    if len(text.split()) <= FEW:
-        text = AGAIN.sub(r"\1,", text)
+    """English text as a voice says it: no digits, currency signs or initials left, and a stop at its end."""
     text = OKAY.sub("okay", DOTTED.sub(lambda found: spelled(found[0].replace(".", "")), text))
     text = CAPITALS.sub(lambda found: spelled(found[0]) if initials(found[0]) else found[0], text)
     return finished(say(text))
@@ -45,6 +40,7 @@ def initials(word: str) -> bool:
 
 
 def spelled(word: str) -> str:
+    """A word as the names of its letters."""
     return " ".join(NAMES[letter] for letter in word.lower())
 
 

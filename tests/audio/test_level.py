@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tadicodec.audio.level import MOST, TOLERANCE, Leveller, speech_power
+from tadicodec.codec import Codec
 from tests.conftest import tiny_codec
 
 
@@ -48,8 +49,9 @@ def test_a_pause_is_not_blown_up() -> None:
 
 def test_a_soft_recording_has_the_codes_of_a_loud_one() -> None:
     """Whole, in blocks, in a batch, and as a prompt; longer than a piece."""
-    codec = tiny_codec()
-    codec.config = replace(codec.config, inference=replace(codec.config.inference, level=-22.0))
+    tiny = tiny_codec()
+    config = replace(tiny.config, inference=replace(tiny.config.inference, level=-22.0))
+    codec = Codec(config, tiny.model, tiny.vocoder, tiny.tokenizer)
     loud = speech(-22, 13.0)
     soft = loud * np.float32(2**-6)  # exact in floating point, and so is its inverse to a rounding
     whole = codec.encode(loud, 24000, text="").codes

@@ -40,3 +40,23 @@ def test_an_interrupted_run_is_not_a_finished_one(cli, monkeypatch, state, code)
     monkeypatch.setattr("tadicodec.train.recipe.run_recipe", lambda *_, **__: SimpleNamespace(**state))
     result = cli("train", "recipe.yaml")
     assert result.code == code and ("stopped at step 9" in result.err) == bool(code)
+
+
+def test_a_manifest_is_checked_whole(cli, make_wave, tmp_path):
+    make_wave("a.wav", seconds=1.0)
+    good = {"id": "a", "audio": "a.wav", "text": "hi", "speaker": "s"}
+    manifest = tmp_path / "m\x1b.jsonl"
+    manifest.write_text(json.dumps(good))
+    result = cli("prepare", manifest, "--check")
+    assert (
+        result.code == 0 and "1 utterances, 0.00 h, splits train; no fault" in result.text and "\x1b" not in result.text
+    )
+    manifest.write_text("\n".join(json.dumps({**good, "id": str(i), "audio": "none.wav"}) for i in range(15)))
+    result = cli("prepare", manifest, "--check")
+    assert (
+        result.code == 2 and result.err.count("\n") == 11 and "and 5 more" in result.err and "15 FAULTS" in result.text
+    )
+    assert cli("prepare", manifest).code == 2 and sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.wav",
+        manifest.name,
+    ]

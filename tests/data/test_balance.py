@@ -55,3 +55,9 @@ def test_positions_lead_on_through_drawn_epochs() -> None:
     taken = [next(order) for _ in range(20)]
     again = batches_from(frames, config, taken[9][1], times)
     assert [next(again)[0] for _ in range(10)] == [batch for batch, _ in taken[10:]]
+
+
+def test_a_place_that_another_corpus_lacks_leads_to_the_next_epoch() -> None:
+    """A run goes on with other features than it began with."""
+    _, following = next(batches_from([40] * 4, BatchConfig(80), Position(epoch=2, batch=99)))
+    assert following == Position(3, 1)

@@ -16,7 +16,7 @@ from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_ba
 from tadicodec.data.collate import Collator, CropCollator
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
-from tadicodec.data.manifest import read_manifest
+from tadicodec.data.manifest import check_manifest, read_manifest
 from tadicodec.errors import InputError
 from tadicodec.text.tokens import ByteTokenizer
 from tests.conftest import voice
@@ -204,3 +204,52 @@ def test_order_goes_on_from_a_position() -> None:
         assert (
             next(batches_from(FRAMES, config, first[stop][1]))[0] == (first[stop + 1] if stop < 89 else next(whole))[0]
         )
+
+
+ROW = {"id": "a", "audio": "3.flac", "text": "Words.", "speaker": "s"}
+
+
+def test_what_the_audio_knows_need_not_be_said(features: Path) -> None:
+    path = features.parent / "short.jsonl"
+    path.write_text("\ufeff" + json.dumps(ROW) + "\n\n" + json.dumps({**ROW, "id": 7, "seconds": 1.5}) + "\n")
+    first, second = read_manifest(path)
+    assert (first.seconds, first.sample_rate, first.split) == (pytest.approx(1.7, abs=1e-3), 24000, "train")
+    assert (second.id, second.seconds, second.sample_rate) == ("7", 1.5, 24000)
+
+
+@pytest.mark.parametrize("name", ["id", "audio", "text", "speaker"])
+def test_a_missing_field_is_named_with_an_example(features: Path, name: str) -> None:
+    path = features.parent / "missing.jsonl"
+    path.write_text(json.dumps({key: value for key, value in ROW.items() if key != name}))
+    with pytest.raises(InputError, match=f"{name} is missing; a line needs at least") as refused:
+        read_manifest(path)
+    assert '{"id": "a1", "audio": "a1.flac"' in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, -1, 2**70, 10**400, "", "x", "\0", "\ud800", [1], {}, "../..", "."])
+def test_every_field_of_another_kind(features: Path, value: object) -> None:
+    path = features.parent / "odd.jsonl"
+    whole = {**ROW, "seconds": 1.7, "sample_rate": 24000, "split": "train", "source": "x"}
+    for name in whole:
+        path.write_text(json.dumps({**whole, name: value}))
+        try:
+            prepare_features(path, features.parent / "odd")
+        except InputError as error:
+            assert str(error).isprintable() and "Error(" not in str(error)
+
+
+def test_a_manifest_is_checked_whole(features: Path) -> None:
+    path = features.parent / "bad.jsonl"
+    rows = [{**ROW, "id": str(i), "audio": "none.flac"} for i in range(12)]
+    rows += [{**ROW, "id": "x"}, {**ROW, "id": "x"}, {**ROW, "id": "y", "seconds": 9.0}, {"id": "z"}]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n{\n")
+    found, faults = check_manifest(path)
+    assert [item.id for item in found] == ["x", "y"] and len(faults) == 16
+    said = " ".join(map(str, faults))
+    assert all(sign in said for sign in ("line 12", "appears twice", "seconds is 9.0", "audio is missing", "line 17"))
+
+
+def test_texts_are_cleaned(features: Path) -> None:
+    path = features.parent / "steering.jsonl"
+    path.write_text(json.dumps({**ROW, "text": "\ufeffWords\x1b[2J.\0"}))
+    assert read_manifest(path)[0].text == "Words."

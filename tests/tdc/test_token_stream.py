@@ -38,7 +38,7 @@ def test_codes_come_as_their_bytes_do(count: int, kind: type[io.BytesIO]) -> Non
 def test_a_file_with_its_prompt_is_read_whole() -> None:
     prompt = Prompt(torch.zeros(8, 128), torch.tensor([3]), "hm")
     stream = TokenStream(io.BytesIO(to_bytes(speech(5), prompt)))
-    assert stream.header.prompt_bytes and stream.whole().prompt.text == "hm"
+    assert stream.header.prompt_bytes and stream.read_whole().prompt.text == "hm"
 
 
 def changed(data: bytes, place: int) -> bytes:

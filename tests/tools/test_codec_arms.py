@@ -1,31 +1,42 @@
-"""Arms learn another model's codes with a decoder of their own shape, and phones begin where their letters do."""
+"""Arms: every one is a recipe that builds, and is scored by words on every validation split."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import codec_arms
-import numpy as np
+import pytest
 import torch
 
-from tests.conftest import tiny_codec
-from tests.train.test_codec_task import two_clips
+from tadicodec.config import CodecConfig
+from tadicodec.data.feature_maker import prepare_features
+from tadicodec.train.codec_network import CodecNetwork
+from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.recipe import checked, read_recipe
+from tests.data.test_manifest import write_corpus
+
+SMALL = ["hidden_size=32", "num_heads=2", "intermediate_size=32", "encoder_num_layers=2", "encoder_join=1"]
 
 
-def test_an_arm_has_its_own_shape_and_the_others_codes() -> None:
-    codec = tiny_codec()
-    task = codec_arms.build({"hidden_size": 48, "prior_layers": 2, "token_drop": 0.5}, codec)
-    arm = task.networks["codec"]
-    assert task.objective.token_drop == 0.5 and len(arm.codec.decoder.prior.layers) == 2
-    loss, metrics = codec_arms.losses(task, two_clips(), torch.Generator().manual_seed(0))
-    loss.backward()
-    assert metrics.keys() >= {"prior", "velocity"} and arm.codec.decoder.out_linear.weight.grad.abs().sum() > 0
-    mel = two_clips()["mel"]
-    for name, row, frames in (("a", 0, 48), ("b", 1, 80)):
-        assert torch.equal(arm.known.codes[name].long(), codec.model.encode(mel[row : row + 1, :frames])[0])
+@pytest.mark.parametrize("arm", codec_arms.ARMS)
+def test_every_arm_builds(arm: str) -> None:
+    document = read_recipe(codec_arms.RECIPE, [*codec_arms.COMMON, *codec_arms.ARMS[arm]])
+    with torch.device("meta"):
+        network = CodecNetwork(
+            CodecConfig.from_dict(document["model"]), checked(CodecObjective, document["objective"], "objective")
+        )
+    assert sum(parameter.numel() for parameter in network.codec.parameters()) < 32e6  # 40 MB with a vocoder, in 8 bits
 
 
-def test_phones_begin_where_their_share_of_the_letters_does() -> None:
-    phones = codec_arms.Phones.__new__(codec_arms.Phones)
-    phones.g2p, phones.words, phones.ids = {"night": "nIt", "a": "x"}.__getitem__, {}, {}
-    ids, starts = phones.spell(b"a night.", np.arange(8) * 10.0)
-    assert [list(phones.ids)[i] for i in ids] == ["x", " ", "n", "I", "t", "."]
-    torch.testing.assert_close(starts, torch.tensor([0.0, 10.0, 20.0, 20 + 50 / 3, 20 + 100 / 3, 70.0]))
+def test_an_arm_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_features(write_corpus(tmp_path / "corpus"), tmp_path / "features")
+    small = [f"{codec_arms.SHAPE}.{size}" for size in SMALL]
+    monkeypatch.setattr(codec_arms, "ARMS", {"small": [*small, "data.shares={}", "data.frames=300"]})
+    threads = torch.get_num_threads()
+    codec_arms.main([str(tmp_path / "features"), "--minutes", "1e-9", "--out", str(tmp_path / "arms.jsonl")])
+    torch.set_num_threads(threads)
+    row = json.loads((tmp_path / "arms.jsonl").read_text())
+    assert row["arm"] == "small" and row["steps"] == 1
+    for split in ("valid", "valid_room", "valid_telephone"):
+        assert {f"{split}/errors/codes", f"{split}/errors/own", f"{split}/ctc"} <= row.keys()

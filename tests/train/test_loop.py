@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tadicodec.codec import Codec
@@ -89,6 +91,17 @@ def test_resumed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+def test_batches_made_ahead_are_the_same(recipe: Path, tmp_path: Path) -> None:
+    runs = {threads: tmp_path / str(threads) for threads in (0, 3)}
+    for threads, out in runs.items():
+        for minutes in ("1e-9", "0"):  # stopped after one step, while others are in the making
+            limits = [f"loop.threads={threads}", "loop.steps=6", f"loop.max_minutes={minutes}"]
+            run_recipe(recipe, [f"out={out}", *limits], progress=False)
+    plain, ahead = final(runs[0]), final(runs[3])
+    for file, tensors in plain.items():
+        assert all(torch.equal(value, ahead[file][name]) for name, value in tensors.items()), file
+
+
 def test_killed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
     """kill -9 between two checkpoints: the steps after the last one are taken again, with the same result and log."""
     steps = ["loop.steps=120", "loop.valid_every=1000"]
@@ -130,7 +143,8 @@ def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
 def test_training_a_part_keeps_the_rest(recipe: Path, tmp_path: Path) -> None:
     run_recipe(recipe, [f"out={tmp_path / 'first'}", "loop.steps=3"], progress=False)
     start = checkpoints(tmp_path / "first" / "checkpoints")[-1]
-    changes = ["objective.part=decoder", "objective.ctc_weight=0", "objective.transcript_weight=0", "loop.steps=3"]
+    changes = ["objective.part=decoder", "objective.ctc_weight=0", "objective.transcript_weight=0"]
+    changes += ["data.voices=0", "loop.steps=3"]
     first = Codec.from_pretrained(tmp_path / "first" / "model")
     for number, source in enumerate((start, tmp_path / "first" / "model")):  # a checkpoint, and an exported model
         run_recipe(recipe, [f"out={tmp_path / str(number)}", f"init={source}", *changes], progress=False)
@@ -170,3 +184,79 @@ def test_learning_rate_rises_holds_and_falls() -> None:
     rates = [learning_rate(step, 100, config) for step in range(101)]
     assert rates[0] == 0.1 and rates[9] == rates[50] == rates[80] == 1.0
     assert rates[90] == pytest.approx(0.5) and rates[100] == 0.0
+
+
+def start(recipe: Path, out: Path, **options: str) -> subprocess.Popen:
+    """A run in a process of its own that would go on for minutes, once it has a checkpoint."""
+    command = [sys.executable, "-m", "tadicodec", "train", str(recipe), f"out={out}", "loop.steps=100000"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen([*command, "loop.save_minutes=0.002"], env=environment, stderr=subprocess.PIPE, text=True)
+    while not checkpoints(out / "checkpoints") and run.poll() is None:
+        time.sleep(0.02)
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_line_and_another_run_waits_outside(
+    recipe: Path, tmp_path: Path, number: int
+) -> None:
+    run = start(recipe, tmp_path / "run")
+    with pytest.raises(InputError, match="another process is writing there now"):
+        run_recipe(recipe, [f"out={tmp_path / 'run'}"], progress=False)
+    run.send_signal(number)
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert said.splitlines()[-1].startswith("tadicodec: stopped at step ") and "the same command goes on" in said
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+@pytest.mark.parametrize("damage", ["state.json empty", "tensors cut", "tensors missing", "state.json odd"])
+def test_a_damaged_checkpoint_is_passed_over(
+    recipe: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for minutes in ("1e-9", "1e-9"):
+        run_recipe(recipe, [f"out={tmp_path}", f"loop.max_minutes={minutes}"], progress=False)
+    older, newest = checkpoints(tmp_path / "checkpoints")
+    for folder in (newest, older):
+        spoil(folder, damage)
+        capsys.readouterr()
+        if folder is newest:
+            state = run_recipe(recipe, [f"out={tmp_path}", "loop.max_minutes=1e-9"], progress=False)
+            said = capsys.readouterr().err
+            assert state.step == 2 and "damaged" in said and "going on from step 1" in said and said.count("\n") == 1
+            newest = checkpoints(tmp_path / "checkpoints")[-1]
+            spoil(newest, damage)
+    with pytest.raises(InputError, match="there is no other that is whole; delete"):
+        run_recipe(recipe, [f"out={tmp_path}"], progress=False)
+
+
+def spoil(folder: Path, damage: str) -> None:
+    tensors = next(folder.glob("*.optimizer.safetensors"))
+    if damage == "state.json empty":
+        (folder / "state.json").write_text("")
+    elif damage == "state.json odd":
+        (folder / "state.json").write_text('{"step": -1, "position": {"epoch": 0, "batch": 1e400}}')
+    elif damage == "tensors cut":
+        tensors.write_bytes(tensors.read_bytes()[:-7])
+    else:
+        tensors.unlink()
+
+
+@pytest.mark.parametrize("writer", ["tadicodec.train.state.save_file", "tadicodec.checkpoint.save_file"])
+def test_a_full_disk_ends_a_run_that_goes_on_later(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    run_recipe(recipe, [f"out={tmp_path}", "loop.max_minutes=1e-9"], progress=False)
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot write .*No space left") as refused:
+        patch.setattr(writer, full)
+        run_recipe(recipe, [f"out={tmp_path}", "loop.max_minutes=1e-9"], progress=False)
+    assert str(refused.value).isprintable() and not list(tmp_path.glob("checkpoints/.*")) + list(tmp_path.glob(".*"))
+    assert run_recipe(recipe, [f"out={tmp_path}"], progress=False).step == 24
+    whole = tmp_path / "whole"
+    run_recipe(recipe, [f"out={whole}"], progress=False)
+    for file, tensors in final(whole).items():
+        assert all(torch.equal(value, final(tmp_path)[file][name]) for name, value in tensors.items())

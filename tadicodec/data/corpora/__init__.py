@@ -1,1 +1,2 @@
-"""What a corpus may be: manifest, folder, tar shards, Hugging Face dataset, lhotse cuts; all become recordings."""
+"""What a corpus may be: manifest, folder, tar shards, Hugging Face dataset, lhotse cuts. All of them become
+recordings."""

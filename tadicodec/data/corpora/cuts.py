@@ -22,15 +22,19 @@ class CutSound:
 
     @property
     def name(self) -> str:
+        """What messages call it."""
         return f"cut {self.cut.id}"
 
     def size(self) -> int:
+        """Bytes (or samples) that it takes, as `Sound.size` says."""
         return int(self.cut.num_samples)
 
     def seconds(self) -> float:
+        """Its length in seconds, as `Sound.seconds` says."""
         return float(self.cut.duration)
 
     def read(self, sample_rate: int) -> np.ndarray:
+        """Its samples [N] float32 at this rate. Raises InputError."""
         from tadicodec.pipeline.waves import to_samples
 
         cut = self.cut
@@ -63,6 +67,7 @@ def read_cuts(path: Path) -> list[Recording]:
 
 
 def recording_of(cut: Any, place: Path) -> Recording:
+    """A cut as a recording; paths that are relative begin at `place`."""
     said = [item.text for item in cut.supervisions if item.text]
     speaker = next((item.speaker for item in cut.supervisions if item.speaker), "")
     split = str((cut.custom or {}).get("split", "")) if hasattr(cut, "custom") else ""

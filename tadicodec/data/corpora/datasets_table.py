@@ -25,7 +25,7 @@ NAMES = {  # what columns are usually called, best first
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What of a dataset to read. columns: own names for text, speaker, id and audio."""
+    """What of a dataset to read. columns: the dataset's own names for text, speaker, id and audio."""
 
     config: str | None = None
     split: str | None = None  # None: all
@@ -44,15 +44,19 @@ class RowSound:
     count: int
 
     def size(self) -> int:
+        """Bytes (or samples) that it takes, as `Sound.size` says."""
         return self.count
 
     def seconds(self) -> float:
+        """Its length in seconds, as `Sound.seconds` says."""
         return self.sound().seconds()
 
     def read(self, sample_rate: int) -> np.ndarray:
+        """Its samples [N] float32 at this rate. Raises InputError."""
         return self.sound().read(sample_rate)
 
     def sound(self) -> BytesSound | FileSound:
+        """The audio of the row."""
         return sound_of(self.table[self.row][self.column], self.name)
 
 
@@ -69,7 +73,8 @@ def read_table(source: str, options: TableOptions) -> Iterable[Recording]:
 
 
 def streamed(source: str, tables: dict[str, Any], options: TableOptions) -> Iterator[Recording]:
-    """Raises InputError where the stream breaks off: a corpus that just ended there would look finished."""
+    """The recordings of a streamed dataset. Raises InputError where the stream breaks off, because a corpus that just
+    ended there would look finished."""
     try:
         for split, table in tables.items():
             yield from rows(split, table, options)
@@ -81,7 +86,7 @@ def streamed(source: str, tables: dict[str, Any], options: TableOptions) -> Iter
 
 
 def load(source: str, options: TableOptions) -> dict[str, Any]:
-    """Split names and their tables. Raises InputError."""
+    """The tables of a dataset by the names of their splits. Raises InputError."""
     need("datasets", "a Hugging Face dataset")
     import datasets
 
@@ -105,6 +110,7 @@ def load(source: str, options: TableOptions) -> dict[str, Any]:
 
 
 def rows(split: str, table: Any, options: TableOptions) -> Iterator[Recording]:
+    """The recordings of one split. Raises InputError where it has no column of audio."""
     import datasets
 
     features = table.features or {}

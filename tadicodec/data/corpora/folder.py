@@ -15,8 +15,9 @@ from tadicodec.errors import InputError
 
 
 def read_folder(folder: Path) -> list[Recording]:
-    """Every audio file under a folder, in the order of their paths. The text of `a/b.wav` is in `a/b.txt`, if that is
-    there, and its speaker is `a`.
+    """Every audio file under a folder, in the order of their paths.
+
+    The text of `a/b.wav` is in `a/b.txt`, if that is there, and its speaker is `a`.
 
     Raises:
         InputError: there is no audio file.
@@ -34,15 +35,17 @@ def read_folder(folder: Path) -> list[Recording]:
 
 
 class SidecarSound(FileSound):
-    """A file whose text beside it may be unreadable, which is that file's fault alone."""
+    """An audio file whose text beside it may be unreadable, which is that file's fault alone."""
 
     def text(self) -> str | None:
+        """The text beside it; None where there is none, or none that can be read."""
         try:
             return self.words()
         except InputError:
             return None  # reading the sound will say why
 
     def words(self) -> str | None:
+        """The text beside it, or None. Raises InputError where it cannot be read."""
         beside = self.path.with_suffix(".txt")
         try:
             if not beside.is_file():
@@ -54,11 +57,13 @@ class SidecarSound(FileSound):
             raise InputError(f"cannot read {beside}: {error.strerror or error}") from error
 
     def read(self, sample_rate: int) -> np.ndarray:
+        """Its samples [N] float32 at this rate. Raises InputError."""
         self.words()
         return super().read(sample_rate)
 
 
 def audio_files(folder: Path) -> Iterator[Path]:
+    """All audio files under a folder, sorted, without hidden ones."""
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

@@ -51,6 +51,7 @@ def open_corpus(
 
 
 def recordings_of(name: str, options: TableOptions) -> Iterable[Recording]:
+    """The recordings of a corpus by its name. Raises InputError."""
     if name.startswith(HUB):
         return read_table(name.removeprefix(HUB), options)
     path = Path(name)

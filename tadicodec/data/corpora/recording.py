@@ -41,15 +41,19 @@ class FileSound:
 
     @property
     def name(self) -> str:
+        """What messages call it."""
         return str(self.path)
 
     def size(self) -> int:
+        """Bytes (or samples) that it takes, as `Sound.size` says."""
         return self.path.stat().st_size if self.path.is_file() else -1
 
     def seconds(self) -> float:
+        """Its length in seconds, as `Sound.seconds` says."""
         return header_seconds(self.path)
 
     def read(self, sample_rate: int) -> np.ndarray:
+        """Its samples [N] float32 at this rate. Raises InputError."""
         return samples_of(self.path, sample_rate)
 
 
@@ -61,12 +65,15 @@ class BytesSound:
     data: bytes
 
     def size(self) -> int:
+        """Bytes (or samples) that it takes, as `Sound.size` says."""
         return len(self.data)
 
     def seconds(self) -> float:
+        """Its length in seconds, as `Sound.seconds` says."""
         return header_seconds(io.BytesIO(self.data))
 
     def read(self, sample_rate: int) -> np.ndarray:
+        """Its samples [N] float32 at this rate. Raises InputError."""
         try:
             return samples_of(io.BytesIO(self.data), sample_rate)
         except InputError as error:
@@ -102,6 +109,7 @@ def with_splits(recordings: Iterable[Recording], every: int) -> Iterator[Recordi
 
 
 def header_seconds(source: Path | io.BytesIO) -> float:
+    """The length of an audio file as its header says, in seconds; 0 where that cannot be read."""
     from tadicodec.audio.files import inspect_audio
 
     try:
@@ -111,6 +119,7 @@ def header_seconds(source: Path | io.BytesIO) -> float:
 
 
 def samples_of(source: Path | io.BytesIO, sample_rate: int) -> np.ndarray:
+    """The samples [N] float32 of an audio file at this rate. Raises InputError."""
     from tadicodec.audio.files import read_audio
     from tadicodec.pipeline.waves import to_samples
 

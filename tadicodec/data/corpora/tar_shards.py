@@ -32,18 +32,23 @@ class TarSound:
 
     @property
     def name(self) -> str:
+        """What messages call it."""
         return f"{self.tar}: {self.member}"
 
     def size(self) -> int:
+        """Bytes (or samples) that it takes, as `Sound.size` says."""
         return self.count
 
     def seconds(self) -> float:
+        """Its length in seconds, as `Sound.seconds` says."""
         return BytesSound(self.name, self.bytes()).seconds()
 
     def read(self, sample_rate: int) -> np.ndarray:
+        """Its samples [N] float32 at this rate. Raises InputError."""
         return BytesSound(self.name, self.bytes()).read(sample_rate)
 
     def bytes(self) -> bytes:
+        """The bytes of the audio file in the archive. Raises InputError."""
         try:
             with self.tar.open("rb") as file:
                 file.seek(self.offset)
@@ -65,6 +70,7 @@ def read_tars(paths: list[Path]) -> list[Recording]:
 
 
 def read_tar(path: Path) -> Iterator[Recording]:
+    """The recordings of one archive, in its order. Raises InputError."""
     try:
         with tarfile.open(path, "r:") as tar:
             members = [member for member in tar if member.isfile() and PurePosixPath(member.name).name[0] != "."]
@@ -88,6 +94,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def read_sample(tar: tarfile.TarFile, path: Path, key: str, parts: dict[str, tarfile.TarInfo]) -> Recording:
+    """A recording from the files of an archive that share a name. Raises InputError."""
     note = json_of(tar, parts.get("json"))
     text = content(tar, parts.get("txt"))
     if text is None:
@@ -102,6 +109,7 @@ def read_sample(tar: tarfile.TarFile, path: Path, key: str, parts: dict[str, tar
 
 
 def content(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> str | None:
+    """The bytes of a file in an archive. Raises InputError where it cannot be read."""
     if member is None or member.size > LARGEST_NOTE:
         return None
     file = tar.extractfile(member)
@@ -109,6 +117,7 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> str | None:
 
 
 def json_of(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> dict[str, Any]:
+    """The JSON object that goes with a recording. Raises InputError where it is none."""
     try:
         found = json.loads(content(tar, member) or "{}")
     except (ValueError, RecursionError):

@@ -62,14 +62,14 @@ class Judges:
         """Judge a wave [N] at 16 kHz that was made for a case. A recording is not compared with itself."""
         prompt = original = None
         if self.sv is not None:
-            mine = asked("speaker model", self.sv, wave16k)
+            mine = ask("speaker model", self.sv, wave16k)
             prompt = self.likeness(mine, case.prompt_audio, recordings)
             original = None if is_recording else self.likeness(mine, case.audio, recordings)
         return Scores(
-            hypothesis=asked("speech recogniser", self.asr, wave16k),
+            hypothesis=ask("speech recogniser", self.asr, wave16k),
             sim_prompt=prompt,
             sim_original=original,
-            mos=None if self.mos is None else finite("opinion model", asked("opinion model", self.mos, wave16k)),
+            mos=None if self.mos is None else finite("opinion model", ask("opinion model", self.mos, wave16k)),
         )
 
     def likeness(self, mine: np.ndarray, other: Path | None, recordings: Recordings) -> float | None:
@@ -88,7 +88,7 @@ class Judges:
         return finite("speaker model", mine @ self.known[other])
 
 
-def asked(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> Any:
+def ask(who: str, judge: Callable[[np.ndarray], Any], wave16k: np.ndarray) -> Any:
     """A judge's answer. Raises InputError, which names the judge, for whatever goes wrong but a lack of memory."""
     try:
         return judge(wave16k)

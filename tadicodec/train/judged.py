@@ -1,0 +1,78 @@
+"""What survives, as the model itself hears it: the words and the voice that validation counts beside losses.
+
+A loss on mels says little about either, and no other recogniser is needed to see them come: the prior's mel is most of
+what the decoded speech will be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tadicodec.model.transcriber import best_path
+from tadicodec.text.normalize import from_letters
+from tadicodec.train.speaker_loss import voice_error
+from tadicodec.train.task import Batch
+from tadicodec.train.word_errors import rate
+
+if TYPE_CHECKING:
+    from tadicodec.train.codec_network import CodecNetwork
+
+PROMPT = 0.3  # of a clip's frames, where it is given
+
+
+@torch.no_grad()
+def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Word error rates of a batch: "errors/own" of what the encoder hears, and of the prior's mel made of codes alone
+    ("errors/codes"), codes and text ("errors/text"), and the same with the clip's beginning as a prompt
+    ("errors/prompt"). Of a model that sums up voices by attention also "voice/text" and "voice/prompt": 1 - cosine to
+    the recording behind the prompt. Nothing for a model without a transcriber and a prior."""
+    shape = network.codec.config
+    if not shape.transcriber_layers or not shape.prior_layers:
+        return {}
+    mels = conditions(network, batch, draws)
+    letters = zip(batch["letters"].tolist(), batch["letter_lengths"].tolist())
+    said = [from_letters(ids[:size]) for ids, size in letters]
+    rates = {f"errors/{name}": rate(said, read(network, mel, batch["lengths"])) for name, mel in mels.items()}
+    found = {name: torch.tensor(value, device=batch["lengths"].device) for name, value in rates.items()}
+    prior = network.codec.decoder.prior
+    if shape.voice_heads and prior is not None:
+        embed, held = prior.prompt_voice.embed, prompt_lengths(batch)
+        for name in ("text", "prompt"):
+            found[f"voice/{name}"] = voice_error(embed, mels[name], batch, held, shape.patch_size)
+    return found
+
+
+def conditions(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mels [B, F, 128] by what they are made of: "own", what the encoder hears, and three of the prior's."""
+    lengths, heard = batch["lengths"], batch.get("heard")
+    heard = batch["mel"] if heard is None else heard
+    tokens = lengths // network.codec.config.down_sample_factor
+    quantized, times = network.quantize(network.codec.encoder(heard, lengths), batch, tokens, {})
+    condition = network.codec.condition(quantized, tokens)
+    none, all_of = torch.zeros_like(draws["keep_text"]), torch.ones_like(draws["keep_text"])
+    mels = {"own": heard}
+    for name, text, prompt in (
+        ("codes", none, torch.zeros_like(lengths)),
+        ("text", all_of, torch.zeros_like(lengths)),
+        ("prompt", all_of, prompt_lengths(batch)),
+    ):
+        given = {**draws, "prompt": prompt, "keep_tokens": all_of, "keep_text": text}
+        mel = network.prepare(batch, given, condition, times).mel
+        assert mel is not None, "a prior expects one"
+        mels[name] = mel
+    return mels
+
+
+def prompt_lengths(batch: Batch) -> Tensor:
+    """The frames of each item that are its prompt, [B]."""
+    return (batch["lengths"] * PROMPT).long()
+
+
+def read(network: CodecNetwork, mel: Tensor, lengths: Tensor) -> list[str]:
+    """What the transcriber writes of mel [B, F, 128], lengths [B] frames."""
+    states = network.codec.config.states(lengths)
+    logits = network.codec.transcriber(network.codec.encoder(mel.float(), lengths), states)
+    return [from_letters(ids) for ids in best_path(logits, states)]

@@ -1,0 +1,51 @@
+"""Words and voices that validation counts."""
+
+from __future__ import annotations
+
+import torch
+
+from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.codec_task import CodecTask
+from tests.conftest import tiny_config
+from tests.train.test_codec_task import two_clips
+
+WORDS = {f"errors/{name}" for name in ("own", "codes", "text", "prompt")}
+VOICES = {"voice/text", "voice/prompt"}
+
+
+def task_of(**shape: object) -> CodecTask:
+    torch.manual_seed(0)
+    return CodecTask(tiny_config(**shape), CodecObjective(transcript_weight=float(bool(shape["transcriber_layers"]))))
+
+
+def counted(task: CodecTask) -> dict[str, float]:
+    ((_, _, found),) = task.losses(two_clips(), torch.Generator().manual_seed(0))
+    return {name: float(value) for name, value in found.items() if "/" in name}
+
+
+def test_validation_counts_words_and_training_does_not() -> None:
+    task = task_of(transcriber_layers=1)
+    network = task.networks["codec"]
+    assert not counted(task)
+    network.eval()
+    assert counted(task).keys() == WORDS
+    transcriber = network.codec.transcriber  # writes spaces alone: every word is missing
+    torch.nn.init.zeros_(transcriber.out.weight)
+    transcriber.out.bias.data = torch.tensor([0.0] + [-9.0] * 28)
+    assert set(counted(task).values()) == {1.0}
+
+
+def test_voices_are_compared_where_attention_sums_them_up() -> None:
+    task = task_of(transcriber_layers=1, voice_size=8, voice_heads=2)
+    network = task.networks["codec"].eval()
+    found = counted(task)
+    assert found.keys() == WORDS | VOICES and found["voice/text"] > 0
+    torch.nn.init.normal_(network.codec.decoder.prior.prompt_voice.out_linear.weight)
+    heard = counted(task)
+    assert heard["voice/prompt"] != found["voice/prompt"] and heard["voice/text"] == found["voice/text"]
+
+
+def test_models_that_cannot_read_count_nothing() -> None:
+    task = task_of(transcriber_layers=0)
+    task.networks["codec"].eval()
+    assert not counted(task)
