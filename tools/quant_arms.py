@@ -10,21 +10,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tadicodec.codec import Codec
 from tadicodec.data.features import Features
-from tadicodec.integers.grid import Grid, round_to_grid
+from tadicodec.integers.grid import Grid, round_to_grid, split, to_levels, weight_grid
 from tadicodec.integers.layout import linear_layers
 from tadicodec.integers.lookup import replace_module
-from tadicodec.integers.packed_linear import PackedLinear
+from tadicodec.integers.packed_linear import Integers, PackedLinear
+from tadicodec.integers.packing import from_fixed_point, to_fixed_point
+from tadicodec.integers.ranges import least_error
+from tadicodec.integers.straight import fake_quantize, lsq_factor, scale_gradient
 from tadicodec.model.fused import unfuse
 from tadicodec.quant import zero_qat
 from tadicodec.quant.codec_tuning import Lessons
-from tadicodec.quant.conversion import convert, prepare
+from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.intervention import Interventions
 from tadicodec.quant.job import CODEC, Job
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.observe import SavedBytes
+from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.trained import TrainedLinear
 from tadicodec.quant.tune import Forward, Objective, schedule, tune
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 
@@ -168,6 +174,77 @@ def spiked(model: nn.Module, factor: float = 25.0, channels: int = 4) -> nn.Modu
                     getattr(module, writer).weight[:channels] *= factor
                     getattr(module, reader).weight[:, :channels] /= factor
     return changed
+
+
+STORES = ("float", "float, clipped", "float, five places", "float, five places, ties undone")
+
+
+@torch.no_grad()
+def freeze_as(arm: Arm, how: str) -> float:
+    """Change what LR-QAT layers with a float store have frozen: clipped to the grid, rounded to the five binary places
+    of a byte at 3 bits, or that with values on x.5 moved a little to the side they came from. Returns the share of the
+    weights that lie on x.5."""
+    ties = count = 0
+    for layer in each_trained(arm.model):
+        units, grid = layer.frozen.clone(), layer.grid
+        if how != "float":
+            layer.frozen.clamp_(grid.lowest, grid.highest)
+        if "places" in how:
+            layer.frozen.copy_(from_fixed_point(to_fixed_point(layer.frozen, grid.bits), grid.bits))
+        tied = (layer.frozen - layer.frozen.floor()) == 0.5
+        if "undone" in how:
+            layer.frozen.add_(1e-3 * (units - layer.frozen).sign() * tied)
+            tied = (layer.frozen - layer.frozen.floor()) == 0.5
+        ties, count = ties + int(tied.sum()), count + tied.numel()
+    return ties / count
+
+
+class LSQLinear(TrainedLinear):
+    """Full training with learned scales (Esser et al. 2020), which start where LR-QAT's start: what it is measured
+    against."""
+
+    def __init__(self, linear: nn.Linear, config: QuantConfig, checkpoints: bool) -> None:
+        super().__init__(linear, config)
+        self.grid, self.checkpoints = weight_grid(config.bits, config.group), checkpoints
+        self.latent = nn.Parameter(linear.weight.detach().clone())
+        self.scale = nn.Parameter(least_error(split(self.latent.detach(), self.grid), self.grid))
+
+    @classmethod
+    def make(
+        cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
+    ) -> LSQLinear:
+        return cls(linear, config, checkpoints=False)
+
+    def weight(self) -> Tensor:
+        factor = lsq_factor(self.scale, self.latent.numel(), self.grid)
+        return fake_quantize(self.latent, scale_gradient(self.scale, factor), None, self.grid)
+
+    def integers(self) -> Integers:
+        levels = to_levels(split(self.latent.detach(), self.grid), self.scale.detach(), None, self.grid)
+        return Integers(levels.flatten(-2), self.scale.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.checkpoints and torch.is_grad_enabled()):
+            return super().forward(x)
+        return checkpoint(super().forward, x, use_reentrant=False, preserve_rng_state=False)
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        yield self.latent
+
+    def scales(self) -> Iterator[nn.Parameter]:
+        yield self.scale
+
+
+def full_training(arm: Arm, checkpoints: bool) -> Arm:
+    """Prepare an arm whose layers are all of `LSQLinear`."""
+    for name, layer in linear_layers(arm.model).items():
+        if arm.job.model.takes(name):
+            replace_module(arm.model, name, LSQLinear(layer, arm.job.model, checkpoints))
+    arm.model.requires_grad_(False)
+    for trained in each_trained(arm.model):
+        for parameter in (*trained.weights(), *trained.scales()):
+            parameter.requires_grad_()
+    return arm
 
 
 def correlations(arm: Arm, count: int = 24) -> dict[str, float]:

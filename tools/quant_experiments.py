@@ -2,7 +2,8 @@
 
     python tools/quant_experiments.py EXPERIMENT --data FEATURES --out RESULTS [--model M] [--steps N] [--seeds 3]
 
-EXPERIMENT is glm, lr_qat, l4q, intervention, zero_qat, roste, stability (GLM-130B's stabilisers), deployment, or all.
+EXPERIMENT is glm, lr_qat, stores (what LR-QAT keeps of a weight), l4q, intervention, zero_qat, zero_rates, roste,
+stability (GLM-130B's stabilisers), deployment, or all.
 Results are `RESULTS/NAME.json`, one row an arm and seed, and a plot beside it. `val` is the imitation loss (squared
 error over variance, averaged over the compared outputs) on the split "valid" with fixed noise.
 """
@@ -14,16 +15,18 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from quant_arms import (
+    STORES,
     Arm,
     Row,
     Setting,
     add_side_branches,
     block_layers,
     correlations,
+    freeze_as,
+    full_training,
     merge_side_branches,
     round_whole,
     spiked,
@@ -36,6 +39,7 @@ from tadicodec.codec import Codec
 from tadicodec.data.features import Features
 from tadicodec.integers.onnx_linear import use_onnxruntime
 from tadicodec.outputs import write_bytes
+from tadicodec.quant import zero_qat
 from tadicodec.quant.codec_quantizer import quantize_codec, sizes
 from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.intervention import Interventions
@@ -58,36 +62,50 @@ def glm(setting: Setting) -> Iterator[Row]:
                 yield {"arm": f"{bits} bits, " + (f"g{group}" if group else "row"), "val": arm.val()}
 
 
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # of LR-QAT's corrections; full training's weights learn at a tenth of each
+
+
 def lr_qat(setting: Setting) -> Iterator[Row]:
-    """Quality and memory against training scales alone and all weights; the merged integers are those trained."""
-    tuning = {"lr": 1e-3, "scale_lr": 1e-5}
-    few: dict[str, dict[str, Any]] = {
-        "scales alone": {"rank": 1, "tuning": {**tuning, "lr": 0.0}},
-        "rank 8": {"rank": 8},
-    }
-    more = {
-        "rank 1": {"rank": 1},
-        "rank 32": {"rank": 32},
-        "rank 8, gain 1/8": {"rank": 8, "alpha": 1.0},
-        "rank 8, float store": {"rank": 8, "store": "float"},
-        "rank 8, integer store": {"rank": 8, "store": "integer"},
-        "rank 8, integer store, LoftQ": {"rank": 8, "store": "integer", "loftq": 3},
-    }
-    for bits, arms in ((4, few), (3, few | more)):
+    """Quality and memory against full training with learned scales (LSQ), with and without checkpoints; each arm at
+    four rates. The merged integers are those trained."""
+    for bits in (4, 3):
         yield {"arm": f"{bits} bits, nearest", "val": Arm(setting, setting.job("glm", bits)).prepare().val()}
         searched = Arm(setting, setting.job("lr_qat", bits, rank=1)).prepare()
         yield {"arm": f"{bits} bits, nearest, searched scales", "val": searched.val()}
-        full = Arm(setting, setting.job("roste", bits, rotation="none", tuning={"lr": 1e-4})).prepare()
-        yield {"arm": f"{bits} bits, all weights", "bytes": full.bytes(), "val": full.train()[-1][1]}
-        for name, changes in arms.items():
-            arm = Arm(setting, setting.job("lr_qat", bits, **{"tuning": tuning, **changes})).prepare()
-            row = {"arm": f"{bits} bits, {name}", "bytes": arm.bytes(), "curve": arm.train(max(setting.steps // 8, 1))}
-            trained = [layer.integers().levels.clone() for layer in each_trained(arm.model)]
-            names = [n for n, m in arm.model.named_modules() if hasattr(m, "integers")]
-            convert(arm.model)
-            merged = [arm.model.get_submodule(n).levels() for n in names]
-            difference = max(float((a - b).abs().max()) for a, b in zip(trained, merged, strict=True))
-            yield {**row, "val": row["curve"][-1][1], "largest_difference_after_merging": difference}
+        for rate in RATES:
+            for name, checkpoints in (("LSQ", False), ("LSQ, checkpoints", True)):
+                tuning = {"lr": rate / 10, "scale_lr": 1e-5}
+                full = full_training(Arm(setting, setting.job("lr_qat", bits, tuning=tuning)), checkpoints)
+                row = {"arm": f"{bits} bits, {name}, rate {rate / 10:g}", "bytes": full.bytes()}
+                yield {**row, "val": None if checkpoints else full.train()[-1][1]}  # the same numbers, less memory
+            for rank in (1, 8, 32):
+                tuning = {"lr": rate, "scale_lr": 1e-5}
+                arm = Arm(setting, setting.job("lr_qat", bits, rank=rank, tuning=tuning)).prepare()
+                row = {"arm": f"{bits} bits, rank {rank}, rate {rate:g}", "bytes": arm.bytes()}
+                yield {**row, "val": arm.train()[-1][1], "largest_difference_after_merging": merging_error(arm)}
+
+
+def merging_error(arm: Arm) -> float:
+    """The largest difference between the integers that were trained and those of the converted network."""
+    trained = [layer.integers().levels.clone() for layer in each_trained(arm.model)]
+    names = [name for name, module in arm.model.named_modules() if hasattr(module, "integers")]
+    convert(arm.model)
+    merged = [arm.model.get_submodule(name).levels() for name in names]
+    return max(float((a - b).abs().max()) for a, b in zip(trained, merged, strict=True))
+
+
+def stores(setting: Setting) -> Iterator[Row]:
+    """Why LR-QAT's byte trains better than its float: clipping to the grid, or weights that a byte puts on x.5?"""
+    tuning = {"lr": 1e-3, "scale_lr": 1e-5}
+    for name in STORES:
+        arm = Arm(setting, setting.job("lr_qat", 3, rank=8, store="float", tuning=tuning)).prepare()
+        ties = freeze_as(arm, name)
+        start, *_, last = arm.train()
+        yield {"arm": name, "ties": ties, "start": start[1], "val": last[1]}
+    for store in ("fixed", "integer"):
+        arm = Arm(setting, setting.job("lr_qat", 3, rank=8, store=store, tuning=tuning)).prepare()
+        start, *_, last = arm.train()
+        yield {"arm": f"store: {store}", "start": start[1], "val": last[1]}
 
 
 def l4q(setting: Setting) -> Iterator[Row]:
@@ -154,6 +172,19 @@ def zero(setting: Setting) -> Iterator[Row]:
     yield {"arm": "backward passes", "bytes": arm.bytes(), "evaluations": setting.steps, "val": arm.val()}
 
 
+def zero_rates(setting: Setting) -> Iterator[Row]:
+    """W4A4 scales and smoothing from losses alone, at four rates, and how far they moved."""
+    changes = {"activation": {"bits": 4}, "variant": "scales"}
+    yield {"arm": "before training", "val": Arm(setting, setting.job("zero_qat", 4, **changes)).prepare().val()}
+    for rate in (0.01, 0.03, 0.1, 0.3):
+        arm = Arm(setting, setting.job("zero_qat", 4, tuning={"lr": rate}, **changes)).prepare()
+        parameters = [p for layer in each_trained(arm.model) for p in layer.scales()]
+        before = torch.cat([p.detach().flatten() for p in parameters])
+        row = {"arm": f"rate {rate:g}", "evaluations": 2 * setting.steps, "val": arm.train()[-1][1]}
+        moved = torch.cat([p.detach().flatten() for p in parameters]) - before
+        yield {**row, "moved_in_perturbations": float(moved.square().mean().sqrt()) / zero_qat.LOG_STEP}
+
+
 def roste(setting: Setting) -> Iterator[Row]:
     """W4A4: error and loss, before and after training, where all, none or the better layers are rotated."""
     for name, model in (("natural", None), ("spiked (constructed)", spiked(setting.codec.model))):
@@ -192,7 +223,9 @@ EXPERIMENTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "lr_qat": lr_qat,
     "l4q": l4q,
     "intervention": intervention,
+    "stores": stores,
     "zero_qat": zero,
+    "zero_rates": zero_rates,
     "roste": roste,
     "stability": stability,
     "deployment": deployment,
@@ -214,7 +247,7 @@ def plot(rows: list[Row], path: Path) -> None:
         axes.set(xlabel="step", ylabel="validation loss", yscale="log")
         axes.legend(fontsize=6)
     else:
-        axes.barh([f"{row['arm']} ({row['seed']})" for row in rows], [row[value] for row in rows])
+        axes.barh([f"{row['arm']} ({row['seed']})" for row in rows], [row[value] or 0 for row in rows])
         axes.set(xlabel="validation loss" if value == "val" else value, xscale="log")
         axes.tick_params(labelsize=6)
         axes.invert_yaxis()

@@ -93,7 +93,7 @@ class TuneConfig:
 
     steps: int = 1000
     seed: int = 0
-    lr: float = 1e-3  # of weights or corrections; ZeroQAT: in units of the perturbation, and all it takes of a rate
+    lr: float = 1e-3  # of weights or corrections; ZeroQAT: of everything, the share of a perturbation a step moves
     scale_lr: float = 0.0  # of scales, where they are learned; 0: lr / 50
     weight_decay: float = 0.0
     clip: float = 1.0  # gradient norm

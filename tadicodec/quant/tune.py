@@ -104,7 +104,8 @@ class Forward:
     def __init__(self, model: nn.Module, config: TuneConfig, generator: torch.Generator) -> None:
         groups = [group for layer in each_trained(model) for group in layer.directions(config)]
         self.optimizer = ZerothOrder(groups, generator, config.directions)
+        self.share = schedule(config, 0, config.steps)
 
     def step(self, step: int, objective: Objective) -> float:
         """One update from evaluations of one batch's loss; returns their mean."""
-        return self.optimizer.step(objective)
+        return self.optimizer.step(objective, self.share(step))

@@ -110,14 +110,14 @@ class ZeroQATLinear(TrainedLinear):
         """How this layer is perturbed.
 
         A weight moves so far that the wanted share of its integers changes: below one in a hundred the loss stands
-        still, above a third it is another network's. Rates are in the same units.
+        still, above a third it is another network's. The rate is the share of a perturbation that a step of usual size
+        moves, so the movement over a training is between rate * sqrt(steps) and rate * steps perturbations.
         """
         found = []
         if weights := tuple(self.weights()):
-            epsilon = self.epsilon(tune.flips)
-            found.append(Directions(weights, epsilon, tune.lr * epsilon**2))
+            found.append(Directions(weights, self.epsilon(tune.flips), tune.lr))
         if scales := tuple(self.scales()):
-            found.append(Directions(scales, LOG_STEP, tune.lr * LOG_STEP**2))
+            found.append(Directions(scales, LOG_STEP, tune.lr))
         return found
 
     @torch.no_grad()

@@ -235,28 +235,44 @@ def test_roste_rotates_where_it_helps_and_only_there() -> None:
 # ZeroQAT ------------------------------------------------------------------------------------------------------------
 
 
-def test_zeroth_order_estimate_is_the_published_one() -> None:
-    theta, u = torch.tensor([1.0, -2.0]), None
+def test_zeroth_order_steps_along_the_published_estimate() -> None:
+    """The first step is the estimate's sign: its difference is the only one that is usual yet."""
+    start, seeds = torch.tensor([1.0, -2.0]), generator(5)
+    theta, directions = start.clone(), []
     stepper = ZerothOrder([Directions((theta,), 1e-3, 0.1)], generator(5))
-    stepper.step(lambda: (theta**2).sum())
-    seed = torch.randint(2**62, (1,), generator=generator(5)).item()
-    u = torch.randn(2, generator=generator(seed))
-    start = torch.tensor([1.0, -2.0])
-    slope = (((start + 1e-3 * u) ** 2).sum() - ((start - 1e-3 * u) ** 2).sum()) / 2e-3
-    torch.testing.assert_close(theta, start - 0.1 * slope * u, rtol=1e-3, atol=1e-4)
-    assert stepper.evaluations == 2
+    for _ in range(2):
+        before = theta.clone()
+        stepper.step(lambda: (theta**2).sum())
+        u = torch.randn(2, generator=generator(torch.randint(2**62, (1,), generator=seeds).item()))
+        difference = float(((before + 1e-3 * u) ** 2).sum() - ((before - 1e-3 * u) ** 2).sum())
+        directions.append(difference)
+        weights = [0.98 ** (len(directions) - 1 - k) for k in range(len(directions))]
+        usual = (sum(w * d * d for w, d in zip(weights, directions)) / sum(weights)) ** 0.5
+        torch.testing.assert_close(theta, before - 0.1 * 1e-3 * difference / usual * u, rtol=1e-4, atol=1e-6)
+    assert stepper.evaluations == 4
 
 
-def test_zeroth_order_descends_and_common_numbers_cancel() -> None:
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_zeroth_order_descends_whatever_the_loss_is_measured_in(unit: float) -> None:
     theta = normal(20)
-    stepper = ZerothOrder([Directions((theta,), 1e-3, 0.02)], generator(), directions=2)
+    stepper = ZerothOrder([Directions((theta,), 1e-2, 5.0)], generator(), directions=2)
     first = float((theta**2).sum())
     for _ in range(100):
-        stepper.step(lambda: (theta**2).sum())
-    assert (theta**2).sum() < 0.2 * first and stepper.evaluations == 400
+        stepper.step(lambda: unit * (theta**2).sum())
+    assert (theta**2).sum() < 0.5 * first and stepper.evaluations == 400
+
+
+def test_zeroth_order_without_a_difference_stays() -> None:
     still = normal(20)
-    ZerothOrder([Directions((still,), 1e-3, 1.0)], generator()).step(lambda: 7.0)  # no difference, no step
+    ZerothOrder([Directions((still,), 1e-3, 1.0)], generator()).step(lambda: 7.0)
     assert (still - normal(20)).abs().max() < 1e-6  # back from the perturbation to rounding
+
+
+def test_zeroth_order_cuts_what_is_far_from_usual() -> None:
+    stepper = ZerothOrder([], generator())
+    for _ in range(60):
+        stepper.in_usual_sizes([1.0])
+    assert stepper.in_usual_sizes([100.0]) == [3.0] and stepper.in_usual_sizes([-1e6]) == [-3.0]
 
 
 def test_zeroth_order_drift_is_bounded() -> None:
