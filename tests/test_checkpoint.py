@@ -15,9 +15,9 @@ from tadicodec import checkpoint
 from tadicodec.codec import Codec
 from tadicodec.config import AutoencoderConfig, InferenceConfig, MelConfig, SolverConfig, VocoderConfig
 from tadicodec.errors import InputError
+from tadicodec.tts.ar_sampler import ArSampling
 from tadicodec.tts.autoregressive import ArConfig
 from tadicodec.tts.folder import load_tts, save_tts
-from tadicodec.tts.generation import ArSampling
 from tadicodec.tts.mask_sampler import MaskSampling
 from tadicodec.tts.masked import MaskedConfig
 

@@ -19,7 +19,7 @@ import torch
 from tadicodec.data.shards import TokenCorpus
 from tadicodec.data.token_batches import TokenCollator, TokenData
 from tadicodec.errors import InputError
-from tadicodec.quant.find import find_quantizable
+from tadicodec.quant.quantizable import find_quantizable
 from tadicodec.train.ar_task import ArObjective, ArTask
 from tadicodec.train.masked_task import MaskedObjective, MaskedTask
 from tadicodec.tts.autoregressive import SpeechLM

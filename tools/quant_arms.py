@@ -29,7 +29,7 @@ from tadicodec.quant.intervention import Interventions
 from tadicodec.quant.job import CODEC, Job
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.observe import SavedBytes
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 from tadicodec.quant.tune import Forward, Objective, schedule, tune
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech

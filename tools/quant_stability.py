@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tadicodec.data.features import Features
 from tadicodec.tts.autoregressive import ArConfig, build_lm
-from tadicodec.tts.stable import DeepNorm, post_norm_forward, shrink_gradient
+from tadicodec.tts.stabilisers import DeepNorm, post_norm_forward, shrink_gradient
 
 SHAPE = {
     "model_type": "llama",

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the page until Ctrl-C; the exit code. Raises InputError."""
     import uvicorn
 
-    from tadicodec.demo.app import create_demo
+    from tadicodec.demo.site import create_demo
 
     codec = load_codec(args)
     speakers = load_engines(args, codec)

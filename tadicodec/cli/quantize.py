@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tadicodec.codec import Codec
     from tadicodec.data.features import Features
     from tadicodec.quant.job import Job
-    from tadicodec.quant.settings import QuantConfig
+    from tadicodec.quant.quant_settings import QuantConfig
 
 Sections = dict[str, dict[str, Any]]
 BYTES = "bytes"  # what models of our own read, which need no tokenizer
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `tadicodec quantize` and return its exit code. Raises InputError."""
     from tadicodec.quant.codec_quantizer import check_destination
-    from tadicodec.quant.find import find_quantizable
+    from tadicodec.quant.quantizable import find_quantizable
 
     sections = read_sections(args)
     check_destination(args.output, args.overwrite)
@@ -131,7 +131,7 @@ def line(item: tuple[str, dict[str, Any]]) -> str:
 
 def read_sections(args: argparse.Namespace) -> Sections:
     """The recipe's sections, with the options' values in place of its own. Raises InputError."""
-    from tadicodec.quant.settings import read_quant_recipe
+    from tadicodec.quant.quant_settings import read_quant_recipe
 
     sections: Sections = {"quantization": {}, "vocoder": {}, "tuning": {}}
     if args.recipe is not None:

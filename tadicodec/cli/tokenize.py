@@ -16,7 +16,7 @@ from tadicodec.errors import InputError
 
 if TYPE_CHECKING:
     from tadicodec.data.corpora.datasets_table import TableOptions
-    from tadicodec.data.corpora.recording import Corpus
+    from tadicodec.data.corpora.entry import Corpus
     from tadicodec.data.token_corpus import Done, Progress, Share
 
 ROLES = ("audio", "text", "speaker", "id")

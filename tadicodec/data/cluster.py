@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tadicodec.data.corpora.recording import Corpus
+from tadicodec.data.corpora.entry import Corpus
 from tadicodec.data.shard_writer import Bad, make_shard
 from tadicodec.data.token_corpus import Done, Progress, Share, Task, checked, left_out, plan
 from tadicodec.errors import InputError

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tadicodec.data.corpora.recording import Recording
+from tadicodec.data.corpora.entry import Recording
 from tadicodec.data.shards import CODEC_NAME, FINGERPRINT, LEFT_OUT, SHARDS, arrow, schema
 from tadicodec.errors import InputError
 from tadicodec.outputs import writing

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tadicodec.data.corpora.recording import Corpus, Recording
+from tadicodec.data.corpora.entry import Corpus, Recording
 from tadicodec.data.shard_writer import Bad, Mark, fingerprint, make_shard
 from tadicodec.data.shards import ShardNotes, read_notes
 from tadicodec.errors import InputError

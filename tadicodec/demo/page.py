@@ -12,7 +12,7 @@ import torch
 
 from tadicodec.codec import Codec
 from tadicodec.demo.broadcast import Station
-from tadicodec.demo.hearing import hear, picture_html, read
+from tadicodec.demo.reconstruct_tab import hear, picture_html, read
 from tadicodec.errors import InputError
 from tadicodec.tts.synthesize import Options, Speaker
 

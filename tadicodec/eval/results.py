@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from tadicodec.errors import InputError
 from tadicodec.eval.judges.wer import Edits
-from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.bitrate import Bits
 from tadicodec.outputs import write_bytes
 
 RESULTS, SETTINGS, AUDIO = "results.jsonl", "settings.json", "audio"

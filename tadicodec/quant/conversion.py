@@ -13,7 +13,7 @@ from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import Format
 from tadicodec.quant.glm import round_linear
 from tadicodec.quant.methods import find_method
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

@@ -12,7 +12,7 @@ from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.integers.onnx_linear import load_onnx, session
 from tadicodec.outputs import check_output, write_bytes
-from tadicodec.quant.find import find_quantizable
+from tadicodec.quant.quantizable import find_quantizable
 from tadicodec.runtime.graph import Graph, distance, trace
 from tadicodec.runtime.integer_graph import to_integers
 from tadicodec.runtime.networks import codec_graphs

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.integers.ranges import absmax
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

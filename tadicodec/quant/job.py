@@ -7,7 +7,7 @@ from typing import Any
 
 from tadicodec.errors import InputError
 from tadicodec.quant.methods import Method, find_method
-from tadicodec.quant.settings import QuantConfig, TuneConfig
+from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 
 # Blocks at the wanted bits, every other matrix in 8, and what touches the codes themselves as it is.
 CODEC = {"layers": ["*_proj"], "other_bits": 8, "keep": ["vq_*"]}

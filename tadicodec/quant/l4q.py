@@ -19,7 +19,7 @@ from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import LEAST, no_clip
 from tadicodec.integers.straight import lsq_factor, scale_gradient, stored
 from tadicodec.quant.lowrank import LowRank
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

@@ -19,7 +19,7 @@ from tadicodec.quant.codec_quantizer import round_the_rest, stored_tensors
 from tadicodec.quant.conversion import check_fit, convert, prepare
 from tadicodec.quant.job import SMALL_GROUP
 from tadicodec.quant.methods import find_method
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM
 from tadicodec.tts.cache import CacheFormat
 from tadicodec.tts.llama import Llama

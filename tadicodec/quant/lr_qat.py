@@ -19,7 +19,7 @@ from tadicodec.integers.packing import from_fixed_point, pack, storage_width, to
 from tadicodec.integers.ranges import least_error
 from tadicodec.integers.straight import round_through, stored
 from tadicodec.quant.lowrank import LowRank, loftq
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

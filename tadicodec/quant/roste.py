@@ -19,7 +19,7 @@ from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, min_max
 from tadicodec.integers.straight import through
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

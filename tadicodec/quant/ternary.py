@@ -13,7 +13,7 @@ from tadicodec.integers.packed_linear import Integers
 from tadicodec.integers.ranges import ternary
 from tadicodec.integers.straight import through
 from tadicodec.quant.glm import nearest
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tadicodec.quant.trained import TrainedLinear
 
 LARGEST = 2.5  # weights beyond are clipped and get no gradient

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
-from tadicodec.quant.settings import QuantConfig, TuneConfig
-from tadicodec.quant.zeroth import Directions
+from tadicodec.quant.perturbation import Directions
+from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 
 
 class TrainedLinear(nn.Module, ABC):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tadicodec.errors import InputError
 from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.intervention import Interventions, mode_at
-from tadicodec.quant.settings import TuneConfig
-from tadicodec.quant.zeroth import ZerothOrder
+from tadicodec.quant.perturbation import ZerothOrder
+from tadicodec.quant.quant_settings import TuneConfig
 
 Objective = Callable[[], Tensor]  # the loss of one batch with its noise drawn once: twice the same, if nothing moved
 SCALE_SHARE = 50  # scales at a correction's rate diverge

@@ -19,9 +19,9 @@ from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, least_error_share, min_max
 from tadicodec.integers.straight import fake_quantize, round_through, stored
-from tadicodec.quant.settings import QuantConfig, TuneConfig
+from tadicodec.quant.perturbation import Directions
+from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 from tadicodec.quant.trained import TrainedLinear
-from tadicodec.quant.zeroth import Directions
 
 WIDEST = 0.982  # sigmoid(4), OmniQuant's start
 MEAN_SIZE = 0.798  # E |N(0, 1)|

@@ -20,7 +20,7 @@ from tadicodec.serve.refusals import Refusal, document
 from tadicodec.serve.service import Service
 from tadicodec.serve.settings import ServeConfig
 from tadicodec.serve.speaking import add_speaking
-from tadicodec.serve.tokens import add_tokens
+from tadicodec.serve.token_files import add_tokens
 from tadicodec.serve.transcribing import add_transcribing
 from tadicodec.speech import Prompt
 from tadicodec.tts.synthesize import Speaker

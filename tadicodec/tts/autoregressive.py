@@ -22,7 +22,7 @@ from tadicodec.integers.layout import describe, restore
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.llama import Llama, LlamaShape, SpeakingLlama
-from tadicodec.tts.stable import PRESETS, attention_name, shrink_gradient, use_deep_norm
+from tadicodec.tts.stabilisers import PRESETS, attention_name, shrink_gradient, use_deep_norm
 from tadicodec.tts.vocabulary import BYTE_VALUES, Vocabulary, byte_vocabulary
 
 EMBEDDING = "embed_tokens.weight"

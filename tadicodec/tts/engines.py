@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tadicodec.errors import InputError
 from tadicodec.speech import Prompt
+from tadicodec.tts.ar_sampler import ArSampling, generate_codes
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM
 from tadicodec.tts.duration import Durations
 from tadicodec.tts.folder import load_tts
-from tadicodec.tts.generation import ArSampling, generate_codes
 from tadicodec.tts.mask_sampler import MaskSampling, sample_masked
 from tadicodec.tts.masked import MaskedNetwork, Words
 from tadicodec.tts.model_config import AR, MASKED, TtsConfig

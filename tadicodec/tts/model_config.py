@@ -13,9 +13,9 @@ from typing import Any
 from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, build, require_sizes
 from tadicodec.errors import InputError
 from tadicodec.guards.documents import read_config_file
+from tadicodec.tts.ar_sampler import ArSampling
 from tadicodec.tts.autoregressive import ArConfig
 from tadicodec.tts.cache import CacheFormat
-from tadicodec.tts.generation import ArSampling
 from tadicodec.tts.mask_sampler import MaskSampling
 from tadicodec.tts.masked import MaskedConfig
 from tadicodec.tts.text_reader import BYTES, TEXTS

@@ -21,8 +21,8 @@ from tadicodec.tts.engines import Engine, load_engine
 from tadicodec.tts.folder import find_tts_model
 from tadicodec.tts.script import USUAL, Script
 from tadicodec.tts.sentences import split_sentences
-from tadicodec.tts.spoken import as_said
 from tadicodec.tts.text_reader import BYTES
+from tadicodec.tts.wording import as_said
 
 LONGEST_SENTENCE = 12.0  # seconds; speech language models are trained on sentences
 QUIET = 1e-3  # a prompt whose loudest sample is below this holds no voice

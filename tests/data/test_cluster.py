@@ -15,8 +15,8 @@ import pytest
 from tadicodec.codec import Codec
 from tadicodec.data import cluster
 from tadicodec.data.cluster import Place, share_out, tokenize_on_ray
+from tadicodec.data.corpora.entry import Corpus
 from tadicodec.data.corpora.opening import open_corpus
-from tadicodec.data.corpora.recording import Corpus
 from tadicodec.data.token_corpus import Progress, tokenize_corpus
 from tadicodec.errors import InputError
 from tests.data.test_manifest import write_corpus

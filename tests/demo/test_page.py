@@ -36,7 +36,7 @@ FLAGS = (
 def url() -> Iterator[str]:
     import uvicorn
 
-    from tadicodec.demo.app import create_demo
+    from tadicodec.demo.site import create_demo
 
     codec = Codec.from_pretrained()
     engines = {name: Speaker.from_pretrained(engine=name, codec=codec) for name in ("masked", "ar")}

@@ -5,7 +5,7 @@ import pytest
 from tadicodec.errors import InputError
 from tadicodec.eval.judges.wer import Edits
 from tadicodec.eval.results import Result, open_results
-from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.bitrate import Bits
 
 SETTINGS = {"asr": "a", "steps": 4}
 RESULT = Result("row", "u|1\n", 0, "tëxt", Edits(1, 2, 3, 9), Edits(0, 0, 0, 8), bits=Bits(1), codes=(3, 4))

@@ -11,7 +11,7 @@ from torch import nn
 from tadicodec.errors import InputError
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.quant.conversion import convert, prepare
-from tadicodec.quant.settings import QuantConfig
+from tadicodec.quant.quant_settings import QuantConfig
 from tests.integers.test_primitives import generator, normal
 
 runtime = pytest.importorskip("tadicodec.integers.onnx_linear")

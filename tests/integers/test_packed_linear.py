@@ -21,7 +21,7 @@ from tadicodec.quant.codec_quantizer import quantize_codec, save_quantized, size
 from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.glm import nearest
 from tadicodec.quant.job import Job
-from tadicodec.quant.settings import QuantConfig, TuneConfig
+from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 from tests.conftest import tiny_codec, voice
 from tests.integers.test_primitives import generator, normal
 

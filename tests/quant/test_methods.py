@@ -16,11 +16,11 @@ from tadicodec.quant.conversion import convert, each_trained, prepare
 from tadicodec.quant.l4q import L4QLinear
 from tadicodec.quant.lr_qat import LRQATLinear
 from tadicodec.quant.observe import SavedBytes, collect_inputs
+from tadicodec.quant.perturbation import Directions, ZerothOrder
+from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 from tadicodec.quant.roste import RoSTELinear
-from tadicodec.quant.settings import QuantConfig, TuneConfig
 from tadicodec.quant.ternary import TernaryLinear
 from tadicodec.quant.zero_qat import ZeroQATLinear
-from tadicodec.quant.zeroth import Directions, ZerothOrder
 from tests.integers.test_primitives import generator, normal
 
 W4A4 = Activation(4, clip=0.95)

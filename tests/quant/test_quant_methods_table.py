@@ -12,7 +12,7 @@ import pytest
 import tadicodec
 from tadicodec.errors import InputError
 from tadicodec.quant.methods import METHODS, find_method
-from tadicodec.quant.settings import QuantConfig, TuneConfig
+from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 from tadicodec.quant.trained import TrainedLinear
 
 

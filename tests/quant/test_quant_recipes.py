@@ -9,7 +9,7 @@ import pytest
 from tadicodec.errors import InputError
 from tadicodec.quant.job import Job
 from tadicodec.quant.methods import METHODS
-from tadicodec.quant.settings import read_quant_recipe
+from tadicodec.quant.quant_settings import read_quant_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "quant"
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from tadicodec.errors import InputError
+from tadicodec.tts.ar_sampler import ArSampling, KeepSpeaking, generate_codes, limits, looping
 from tadicodec.tts.autoregressive import SpeechLM, lay_out
 from tadicodec.tts.folder import build_network, load_tts, save_tts
-from tadicodec.tts.generation import ArSampling, KeepSpeaking, generate_codes, limits, looping
 from tadicodec.tts.script import Script
 from tadicodec.tts.vocabulary import byte_vocabulary
 from tests.tts.language import config_of

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tadicodec.tts.ar_sampler import ArSampling, generate_codes
 from tadicodec.tts.autoregressive import ArConfig, SpeechLM, build_lm
 from tadicodec.tts.folder import find_tts_model, load_tts
-from tadicodec.tts.generation import ArSampling, generate_codes
 from tadicodec.tts.llama import Llama, LlamaShape
 from tadicodec.tts.script import Script
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tadicodec.data.corpora.recording import Recording
+from tadicodec.data.corpora.entry import Recording
 from tadicodec.errors import InputError
 from tadicodec.guards.extras import need
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tadicodec.data.corpora.recording import BytesSound, FileSound, Recording, Sound
+from tadicodec.data.corpora.entry import BytesSound, FileSound, Recording, Sound
 from tadicodec.errors import InputError
 from tadicodec.guards.extras import need
 

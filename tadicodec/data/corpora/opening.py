@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 
+from tadicodec.data.corpora.audio_folder import read_folder
 from tadicodec.data.corpora.cuts import read_cuts
 from tadicodec.data.corpora.datasets_table import TableOptions, read_table
-from tadicodec.data.corpora.folder import read_folder
-from tadicodec.data.corpora.recording import Corpus, FileSound, Recording, with_splits
+from tadicodec.data.corpora.entry import Corpus, FileSound, Recording, with_splits
 from tadicodec.data.corpora.tar_shards import read_tars
 from tadicodec.data.manifest import read_manifest
 from tadicodec.errors import InputError

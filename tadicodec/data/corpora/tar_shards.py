@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tadicodec.audio.files import READABLE
-from tadicodec.data.corpora.recording import BytesSound, Recording
+from tadicodec.data.corpora.entry import BytesSound, Recording
 from tadicodec.errors import InputError
 
 TEXTS = ("text", "transcript", "transcription", "sentence")

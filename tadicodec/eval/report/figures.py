@@ -11,7 +11,7 @@ from typing import Any
 from tadicodec.eval.judges.wer import Edits
 from tadicodec.eval.report.intervals import Estimate, estimate
 from tadicodec.eval.results import Result
-from tadicodec.eval.utterances.bits import total
+from tadicodec.eval.utterances.bitrate import total
 
 ALL = "all"
 SPLIT = ("insertions", "deletions", "substitutions")

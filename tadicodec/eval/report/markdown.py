@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tadicodec.eval.report.figures import ALL, Errors, Report, RowSummary
 from tadicodec.eval.report.intervals import Estimate
 from tadicodec.eval.results import Result
-from tadicodec.eval.utterances.bits import TEXT_COMPRESSOR
+from tadicodec.eval.utterances.bitrate import TEXT_COMPRESSOR
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 Column = tuple[str, Callable[[RowSummary], str]]

@@ -13,8 +13,8 @@ from typing import Any
 
 from tadicodec import __version__
 from tadicodec.eval.report.figures import Report, summarise
+from tadicodec.eval.report.html_page import page
 from tadicodec.eval.report.markdown import markdown
-from tadicodec.eval.report.page import page
 from tadicodec.eval.results import Result
 from tadicodec.eval.run import Evaluation, worst
 from tadicodec.outputs import write_bytes

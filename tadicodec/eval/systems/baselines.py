@@ -18,7 +18,7 @@ from tadicodec.audio.resample import resample
 from tadicodec.errors import InputError
 from tadicodec.eval.systems.encodec import ENCODEC, EncodecRow
 from tadicodec.eval.systems.system import Rendering, Row
-from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.bitrate import Bits
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.recordings import Recordings
 

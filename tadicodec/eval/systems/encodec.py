@@ -10,7 +10,7 @@ import torch
 
 from tadicodec.errors import InputError
 from tadicodec.eval.systems.system import Rendering
-from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.bitrate import Bits
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.guards.pretrained import load_network

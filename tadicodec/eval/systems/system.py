@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.bitrate import Bits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SYSTEMS = {  # by name, so that listing them imports nothing
     "reconstruct": ("tadicodec.eval.systems.reconstruction", "Reconstruct"),
-    "speak": ("tadicodec.eval.systems.spoken", "Speak"),
+    "speak": ("tadicodec.eval.systems.speech_models", "Speak"),
     "folder": ("tadicodec.eval.systems.generated", "Generated"),
 }
 

@@ -15,8 +15,8 @@ import soundfile
 
 from tadicodec import Codec
 from tadicodec.data.corpora.datasets_table import TableOptions
+from tadicodec.data.corpora.entry import BytesSound, Corpus, Recording
 from tadicodec.data.corpora.opening import open_corpus
-from tadicodec.data.corpora.recording import BytesSound, Corpus, Recording
 from tadicodec.data.shards import TokenCorpus, read_notes
 from tadicodec.data.token_corpus import Done, Share, tokenize_corpus
 from tadicodec.errors import InputError

@@ -14,7 +14,7 @@ from tadicodec.eval.report.report import hardware, make_report, versions, write_
 from tadicodec.eval.results import Result
 from tadicodec.eval.run import Evaluation, audio_file, player_bytes
 from tadicodec.eval.systems.system import RecordingRow
-from tadicodec.eval.utterances.bits import Bits
+from tadicodec.eval.utterances.bitrate import Bits
 from tadicodec.eval.utterances.cases import Case, EvaluationSet
 from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.outputs import write_bytes

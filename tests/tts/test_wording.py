@@ -10,7 +10,7 @@ import torch
 from tadicodec.text.normalize import letters_only
 from tadicodec.text.numbers import say
 from tadicodec.tts.duration import plausible
-from tadicodec.tts.spoken import as_said
+from tadicodec.tts.wording import as_said
 
 LIST = Path(__file__).parents[2] / "tools" / "short_texts.tsv"
 SAID = {

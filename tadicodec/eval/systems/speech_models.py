@@ -13,7 +13,7 @@ from tadicodec.checkpoint import content_hash
 from tadicodec.errors import InputError
 from tadicodec.eval.systems.reconstruction import ConditionRow, Reconstruct, as_wave
 from tadicodec.eval.systems.system import Rendering, Row, Setup
-from tadicodec.eval.utterances.bits import count_bits
+from tadicodec.eval.utterances.bitrate import count_bits
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.choice import number
 from tadicodec.tdc.saved_prompt import prompt_to_bytes

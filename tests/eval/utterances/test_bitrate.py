@@ -1,6 +1,6 @@
 import zlib
 
-from tadicodec.eval.utterances.bits import Bits, count_bits, deflate, total
+from tadicodec.eval.utterances.bitrate import Bits, count_bits, deflate, total
 
 
 def test_bits_by_hand():

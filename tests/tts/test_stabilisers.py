@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tadicodec.tts.stable import DeepNorm, shrink_gradient, stable_attention
+from tadicodec.tts.stabilisers import DeepNorm, shrink_gradient, stable_attention
 from tests.integers.test_primitives import generator, normal
 
 

@@ -12,7 +12,7 @@ import torch
 from tadicodec import Codec, InputError
 from tadicodec.audio.files import read_audio
 from tadicodec.audio.resample import resample
-from tadicodec.demo.hearing import LONGEST, escaped, hear, picture_html
+from tadicodec.demo.reconstruct_tab import LONGEST, escaped, hear, picture_html
 from tests.conftest import voice
 
 pytest.importorskip("matplotlib")

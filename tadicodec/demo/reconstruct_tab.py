@@ -12,7 +12,7 @@ from tadicodec.audio.recording import open_recording
 from tadicodec.audio.resample import resample
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
-from tadicodec.eval.utterances.bits import Bits, count_bits
+from tadicodec.eval.utterances.bitrate import Bits, count_bits
 from tadicodec.plots import Utterance, draw_utterance, png
 from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.saved_prompt import prompt_to_bytes

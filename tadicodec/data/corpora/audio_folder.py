@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tadicodec.audio.files import READABLE
-from tadicodec.data.corpora.recording import FileSound, Recording
+from tadicodec.data.corpora.entry import FileSound, Recording
 from tadicodec.errors import InputError
 
 
