@@ -73,15 +73,12 @@ class Codec:
 
         dtype is the precision of the decoder's and the vocoder's wide products; codes are always computed in float32,
         so that they do not depend on it. backend: "torch"; "onnx" decodes in ONNX Runtime what is faster there on this
-        machine; "onnx-int8" the same with numbers of 8 bits, which changes the sound but no code.
-
-        Raises:
-            InputError: no such model, or files that do not fit together. Loading is strict.
-        """
+        machine; "onnx-int8" the same with numbers of 8 bits, which changes the sound but no code. Loading is strict:
+        raises InputError for no such model, and for files that do not fit together."""
         folder = checkpoint.find_model(name)
         config = checkpoint.load_config(folder)
         model, vocoder = checkpoint.load_networks(folder, config)
-        codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or "bundled"))
+        codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or checkpoint.BUNDLED))
         codec.folder = folder
         codec.to(device, dtype).renderer = runtime_renderer(codec.renderer, backend)
         return codec
@@ -99,8 +96,9 @@ class Codec:
     def compile(self, **options: Any) -> Codec:
         """Compile decoder and vocoder with `torch.compile(**options)`: the first calls take minutes, later ones are
         faster. Worth it where many are decoded, and on GPUs (mode="reduce-overhead")."""
-        self.model.run = torch.compile(run_blocks, **{"dynamic": True, **options})
-        self.vocoder.backbone.compile(**{"dynamic": True, **options})
+        options.setdefault("dynamic", True)
+        self.model.run = torch.compile(run_blocks, **options)
+        self.vocoder.backbone.compile(**options)
         return self
 
     def save_pretrained(
@@ -146,11 +144,7 @@ class Codec:
 
     @torch.inference_mode()
     def encode_blocks(self, blocks: Iterable[np.ndarray], text: str | None = None) -> Speech:
-        """24 kHz samples [n] block by block, as they are read -> the codes of `encode`, in constant memory.
-
-        Raises:
-            InputError: as `encode`.
-        """
+        """24 kHz samples [n] block by block, as they are read -> what `encode` gives (and raises), in constant memory."""
         return self.encoder.encode_blocks(blocks, *arguments.texts(text, 1))
 
     @torch.inference_mode()
