@@ -144,7 +144,7 @@ class Codec:
 
     @torch.inference_mode()
     def encode_blocks(self, blocks: Iterable[np.ndarray], text: str | None = None) -> Speech:
-        """24 kHz samples [n] block by block, as they are read -> what `encode` gives (and raises), in constant memory."""
+        """24 kHz samples [n] block by block, as they are read, to what `encode` gives, in constant memory."""
         return self.encoder.encode_blocks(blocks, *arguments.texts(text, 1))
 
     @torch.inference_mode()
