@@ -77,12 +77,13 @@ class PyAvSound:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise FfmpegError(reason(error)) from error
         self.track = self.file.streams.best("audio")
-        if self.track is None or not self.track.codec_context.sample_rate:
+        codec = None if self.track is None else self.track.codec_context  # None: a kind of sound ffmpeg does not know
+        if codec is None or not codec.sample_rate:
             self.file.close()
             raise FfmpegError("there is no sound in it")
-        self.sample_rate: int = self.track.codec_context.sample_rate
-        self.channels: int = max(self.track.codec_context.channels, 1)
-        self.format, self.subtype = self.file.format.name, self.track.codec_context.name
+        self.sample_rate: int = codec.sample_rate
+        self.channels: int = max(codec.channels, 1)
+        self.format, self.subtype = self.file.format.name, codec.name
         self.samples: int | None = self.announced()
 
     @property
