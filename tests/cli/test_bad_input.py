@@ -170,7 +170,7 @@ def test_a_full_disk(refused, tokens, tmp_path, monkeypatch, command):
     if command == "encode":
         monkeypatch.setattr(os, "replace", fill)
     else:
-        monkeypatch.setattr("tadicodec.audio.blocks.put", fill)
+        monkeypatch.setattr("tadicodec.audio.blocks.write_block", fill)
     source = tokens if command == "decode" else tmp_path / "good.wav"
     target = tmp_path / ("out.tdc" if command == "encode" else "out.wav")
     refused("No space left", command, source, target)
