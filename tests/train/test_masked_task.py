@@ -49,7 +49,8 @@ def test_it_learns_to_speak_in_the_prompts_voice(recipe: Path, tmp_path: Path) -
     assert valid["codes"] < 0.6 * rows[0]["codes"] and valid["duration"] < 0.5 * rows[0]["duration"]
     engine = load_engine(tmp_path / "model")
     assert engine.config.codec == "language"
-    assert tokens_of(engine, "bad cafe", voice_prompt("face dab", 2)) > 0.6
+    said = "bad cafe face dab bead face"  # letters of a short text are not held as long as this language holds them
+    assert tokens_of(engine, said, voice_prompt("face dab", 2)) > 0.6
 
 
 def test_the_published_network_trains_with_its_chat_prompt(recipe: Path, tmp_path: Path) -> None:
