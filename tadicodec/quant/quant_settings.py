@@ -40,14 +40,14 @@ class QuantConfig:
     store: str = "fixed"  # LR-QAT's frozen weight: "fixed" point in a byte, "float", or rounded "integer"
     loftq: int = 0  # LR-QAT: rounds of LoftQ that fill the correction beforehand
     learn_offset: bool = False  # L4Q: an offset of every group
-    rotation: str = "adaptive"  # RoSTE: by measured error; "all" or "none" to compare
-    variant: str = "full"  # ZeroQAT: "light" moves q and v only, "scales" moves no weight
+    rotation: str = "adaptive"  # RoSTE, ZeroQAT: by measured error; "all" or "none" to compare
+    variant: str = "full"  # ZeroQAT: "light" moves q and v only, "scales" no weight, "layers" three numbers a layer
 
     def __post_init__(self) -> None:
         Format(self.bits, self.group, self.scale)
         find_method(self.method)
         choices = {"store": ("fixed", "float", "integer"), "rotation": ("adaptive", "all", "none")}
-        for name, values in (choices | {"variant": ("full", "light", "scales")}).items():
+        for name, values in (choices | {"variant": ("full", "light", "scales", "layers")}).items():
             if getattr(self, name) not in values:
                 raise InputError(f"quantization: {name} is one of {', '.join(values)}, not {getattr(self, name)!r}")
         if self.rank < 1 or self.loftq < 0 or self.alpha < 0:
