@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ class Setting:
     steps: int
     frames: int
     seeds: int
-    folder: Path  # for results
+    voice: str | None  # to adapt to; None: the one with the most clips
 
     def shortened(self, sweep: bool) -> int:
         """The steps of a training that only finds the rate, or of a whole one."""

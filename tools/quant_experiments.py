@@ -19,8 +19,11 @@ from pathlib import Path
 
 import torch
 from quant_arms import Arm, Setting, quant_config
+from quant_intervention import intervention, steps_needed
+from quant_l4q import l4q
 from quant_lr_qat import lr_qat, stores
 from quant_queue import Results, Row, Trial, table
+from quant_roste import roste
 from quant_stability import stability
 from quant_subjects import EncoderSubject
 from quant_zero_qat import zero_controls, zero_qat
@@ -41,11 +44,13 @@ from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 
 @dataclass(frozen=True)
 class Experiment:
-    """What gives an experiment's trials, and the steps of its whole trainings."""
+    """What gives an experiment's trials, the steps of its whole trainings, and what its rows amount to."""
 
     trials: Callable[[Setting, Results], Iterator[Trial]]
     steps: int = 0
     seeds: int = 3
+    summary: Callable[[list[Row]], str] | None = None
+    adapts: bool = False  # to a voice
 
 
 def glm(setting: Setting, results: Results) -> Iterator[Trial]:
@@ -128,6 +133,9 @@ EXPERIMENTS = {
     "lr_qat": Experiment(lr_qat, 1000),
     "stability": Experiment(stability, 100, 5),
     "stores": Experiment(stores, 1000),
+    "intervention": Experiment(intervention, 800, 5, steps_needed),
+    "l4q": Experiment(l4q, 200, adapts=True),
+    "roste": Experiment(roste, 200, adapts=True),
     "zero_controls": Experiment(zero_controls, 1000),
     "glm": Experiment(glm),
     "deployment": Experiment(deployment),
@@ -166,6 +174,8 @@ def report(folder: Path, name: str) -> None:
         print(f"## {name}: nothing yet\n")
         return
     print(f"## {name}: {len(rows)} arms, {sum(row['cpu_seconds'] for row in rows) / 60:.0f} minutes\n\n{table(rows)}\n")
+    if (summary := EXPERIMENTS[name].summary) is not None:
+        print(f"{summary(rows)}\n")
     plot(rows, folder / f"{name}.png")
 
 
@@ -187,6 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="of a whole training (the experiment's own)")
     parser.add_argument("--frames", type=int, default=160, help="of mel in an excerpt (160)")
     parser.add_argument("--seeds", type=int, help="(the experiment's own: 3 or 5)")
+    parser.add_argument("--voice", help="speaker to adapt to (the one with the most clips)")
     parser.add_argument("--report", action="store_true", help="run nothing: tables and plots of what is there")
     args = parser.parse_args(arguments)
     names = [*EXPERIMENTS] if "all" in args.experiments else args.experiments
@@ -205,8 +216,10 @@ def run(args: argparse.Namespace, names: list[str]) -> None:
     for name in names:
         own = EXPERIMENTS[name]
         steps, seeds = args.steps or own.steps, args.seeds or own.seeds
-        check_settings(args.out, name, {"codec": codec.weights, "steps": steps, "frames": args.frames})
-        setting = Setting(codec, train, valid, steps, args.frames, seeds, args.out)
+        check_settings(
+            args.out, name, {"codec": codec.weights, "steps": steps, "frames": args.frames, "voice": args.voice}
+        )
+        setting = Setting(codec, train, valid, steps, args.frames, seeds, args.voice)
         results = Results(args.out, name)
         for trial in own.trials(setting, results):
             results.finish(trial)

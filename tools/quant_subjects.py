@@ -70,15 +70,19 @@ class EncoderSubject(Subject):
             self.answers = torch.cat([self.network(mel[None]) for mel in self.mels])
             self.right = self.network(self.judged)
 
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Mels [B, F, 128] of a step."""
+        return self.mels[torch.randint(len(self.mels), (self.batch,), generator=generator)]
+
     def objectives(self, model: nn.Module, generator: torch.Generator) -> Iterator[Objective]:
         while True:
             chosen = torch.randint(len(self.mels), (self.batch,), generator=generator)
-            yield self.error(model, self.mels[chosen], self.answers[chosen])
+            mel, answers = self.mels[chosen], self.answers[chosen]
+            yield lambda mel=mel, answers=answers: self.error(model, mel, answers)
 
-    @staticmethod
-    def error(model: nn.Module, mel: Tensor, answers: Tensor) -> Objective:
-        """A function that gives the error of a model's latents."""
-        return lambda: relative_error(model(mel), answers)
+    def error(self, model: nn.Module, mel: Tensor, answers: Tensor) -> Tensor:
+        """The error of a model's latents of mel."""
+        return relative_error(model(mel), answers)
 
     @torch.no_grad()
     def held(self, model: nn.Module) -> dict[str, float]:
