@@ -70,7 +70,7 @@ def fastest_session(graph: Graph, kinds: dict[str, int], place: Path) -> Any | N
 
 def stored(graph: Graph, bits: int, place: Path) -> Path:
     """The file of a graph, which is traced where it is not there yet."""
-    path = place / f"{graph.name}{'-int8' if bits else ''}.onnx"
+    path = place / f"{graph.name}{f'-int{bits}' if bits else ''}.onnx"
     if not path.is_file():
         model = trace(graph)
         write_bytes(path, (to_integers(model, bits) if bits else model).SerializeToString(), overwrite=True)
