@@ -26,7 +26,7 @@ from quant_queue import Results, Row, Trial, table
 from quant_roste import roste
 from quant_stability import stability
 from quant_subjects import EncoderSubject
-from quant_zero_qat import zero_controls, zero_qat
+from quant_zero_qat import any_number, zero_controls, zero_qat
 from torch import Tensor, nn
 
 from tadicodec.codec import Codec
@@ -130,6 +130,7 @@ def timed(codec: Codec, codes: list[Tensor], rounds: int = 3) -> Row:
 
 EXPERIMENTS = {
     "zero_qat": Experiment(zero_qat, 1000),
+    "any_number": Experiment(any_number, 250),
     "lr_qat": Experiment(lr_qat, 1000),
     "stability": Experiment(stability, 100, 5),
     "stores": Experiment(stores, 1000),

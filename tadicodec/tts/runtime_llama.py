@@ -1,4 +1,4 @@
-"""Speaking through ONNX Runtime: an autoregressive model's step in torch's place, where it is faster on this machine."""
+"""Speaking through ONNX Runtime: an autoregressive model's step in torch's place, where it is faster here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tadicodec.checkpoint import content_hash
 from tadicodec.integers.packed_linear import PackedLinear
-from tadicodec.runtime.backend import INT8, ONNX, TORCH, fastest_session
+from tadicodec.runtime.backend import INT8, INTEGERS, ONNX, TORCH, fastest_session
 from tadicodec.runtime.graph import run
 from tadicodec.runtime.speed import cache_folder
 from tadicodec.tts.autoregressive import SpeechLM
@@ -58,13 +58,13 @@ def runtime_speaker(network: nn.Module, backend: str, folder: Path | None = None
         return None
     if network.lm.cache.bits or network.lm.embed_tokens.weight.device.type != "cpu":
         return None
-    kinds = {ONNX: 0, INT8: bits_of(network)} if backend == INT8 else {ONNX: 0}
+    kinds = {ONNX: 0, **integers_of(network)} if backend == INT8 else {ONNX: 0}
     place = (folder or cache_folder() / "onnx") / content_hash(network, ("",))
     session = fastest_session(step_graph(network), kinds, place)
     return None if session is None else RuntimeLlama(network.lm, network.table(), session).eval()
 
 
-def bits_of(network: nn.Module) -> int:
-    """4 for a network whose packed layers have that, otherwise 8."""
+def integers_of(network: nn.Module) -> dict[str, int]:
+    """The bits to try: 4 for a network whose packed layers have that, otherwise as for codecs."""
     packed = [layer.form.bits for layer in network.modules() if isinstance(layer, PackedLinear)]
-    return FOUR_BITS if FOUR_BITS in packed else 8
+    return {INT8: FOUR_BITS} if FOUR_BITS in packed else INTEGERS

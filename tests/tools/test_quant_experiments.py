@@ -47,6 +47,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quant_lr_qat, "FULL_RATES", (1e-4,))
     monkeypatch.setattr(quant_zero_qat, "BACKWARD_RATES", (1e-3,))
     monkeypatch.setattr(quant_l4q, "BATCHES", 1)
+    monkeypatch.setattr(quant_zero_qat, "JUDGED", 1)
     monkeypatch.setattr(quant_language, "load_tts", lambda folder: (None, small_speaker()))
 
 
@@ -66,7 +67,7 @@ def test_experiment_runs(name: str, tiny_model: Path, features: Path, tmp_path: 
         pytest.importorskip("onnxruntime")
     quant_experiments.main(command(name, tiny_model, features, tmp_path))
     rows = Results(tmp_path, name).rows()
-    assert len(rows) > 2 and all(row["seed"] == 0 and row["arm"] for row in rows)
+    assert len(rows) > 1 and all(row["seed"] == 0 and row["arm"] for row in rows)
     assert (tmp_path / f"{name}.png").stat().st_size > 1000
     assert all(row.get("largest_difference_after_merging", 0) == 0 for row in rows)
 
