@@ -143,8 +143,8 @@ def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[
 
 
 def build_ar(values: dict[str, Any]) -> ArConfig:
-    """The section of an autoregressive model, as `guards.fields.build` reads it, but what it says for transformers is handed
-    on as it is."""
+    """The section of an autoregressive model, as `guards.fields.build` reads it, but what it says for transformers
+    is handed on as it is."""
     if not isinstance(values, dict):
         raise InputError("config: model.ar is a section with keys and values")
     numbers = {key: value for key, value in values.items() if key != "transformers"}
