@@ -9,6 +9,7 @@ from tadicodec.errors import InputError
 from tadicodec.quant.decode_loss import find_judge
 from tadicodec.quant.methods import Method, find_method
 from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
+from tadicodec.quant.trained import TrainedLinear
 
 # Blocks at the wanted bits, every other matrix in 8, and what touches the codes themselves as it is.
 CODEC = {"layers": ["*_proj"], "other_bits": 8, "keep": ["vq_*"]}
@@ -45,7 +46,8 @@ class Job:
         if method.intervenes and tune.loss != "imitate":
             raise InputError(f"tuning: {given['method']} learns from its teacher; use loss: imitate")
         if tune.judged:
-            if method.trains and method.load_layer().gradients:
+            layer: type[TrainedLinear] = method.load_layer()
+            if method.trains and layer.gradients:
                 raise InputError(
                     f"tuning: {given['method']} needs a loss with gradients, not {tune.loss}; use zero_qat"
                 )

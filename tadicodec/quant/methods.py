@@ -54,8 +54,8 @@ METHODS: dict[str, Method] = {
     ),
     "zero_qat": Method(
         "tadicodec.quant.zero_qat:ZeroQATLinear",
-        quantization={"bits": 4, "variant": "scales", "rotation": "none"},
-        tuning={"lr": 3e-2},
+        quantization={"bits": 4, "group": 0, "activation": {"bits": 4}, "rotation": "all", "variant": "layers"},
+        tuning={"lr": 0.3},
         sees_inputs=True,
     ),
     "roste": Method(
