@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         return x
 
     def through(self, layers: nn.ModuleList, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Some of the transformer's blocks: x [B, S, H], lengths [B] of its own steps (None: no padding) -> the same."""
+        """Some of the transformer's blocks: x [B, S, H], lengths [B] of its steps (None: no padding) -> the same."""
         mask = None if lengths is None else key_mask(valid(lengths, x.shape[1]))
         rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
         for layer in layers:
