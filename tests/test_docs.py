@@ -24,7 +24,7 @@ import yaml
 import tadicodec
 from tadicodec.cli.main import build_parser, main
 from tadicodec.codec import Codec
-from tadicodec.train.recipe import read_recipe
+from tadicodec.train.recipe_file import read_recipe
 from tests.test_layers import FLOORS
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ FLOORS = (
     ("config",),
     ("audio", "text", "model", "integers"),
     ("speech", "checkpoint", "entropy"),
-    ("tdc", "pipeline", "plots"),
+    ("tdc", "pipeline"),
     ("runtime",),
     ("codec",),
     ("tts", "hf"),

@@ -10,7 +10,8 @@ import yaml
 
 from tadicodec.config import CodecConfig
 from tadicodec.data.feature_maker import prepare_features
-from tadicodec.train.recipe import assemble, checked, data_kind, read_recipe
+from tadicodec.train.recipe import assemble, data_kind
+from tadicodec.train.recipe_file import checked, read_recipe
 from tadicodec.train.schedules import OptimConfig
 from tests.data.test_manifest import write_corpus
 from tests.tts.language import write_language

@@ -19,8 +19,9 @@ from torch import nn
 
 from tadicodec.checkpoint import load_config, load_weights, read_tensors, save_model, to_dtype
 from tadicodec.codec import Codec
-from tadicodec.config import VocoderConfig, build
+from tadicodec.config import VocoderConfig
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import build
 from tadicodec.integers.layout import describe, linear_layers
 from tadicodec.integers.lookup import replace_module
 from tadicodec.integers.packed_linear import Format

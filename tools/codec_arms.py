@@ -22,7 +22,8 @@ from accelerate import Accelerator
 
 from tadicodec.data.batches import BatchConfig
 from tadicodec.train.loop import Data, LoopConfig, Trainer
-from tadicodec.train.recipe import DataConfig, assemble, checked, read_recipe
+from tadicodec.train.recipe import DataConfig, assemble
+from tadicodec.train.recipe_file import checked, read_recipe
 from tadicodec.train.schedules import OptimConfig
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "codec" / "default.yaml"

@@ -51,7 +51,7 @@ def check(out: Path, lines: Sequence[dict], splits: Collection[str], cache: Path
     import soundfile
     from speech_models import to_16k, whisper_folder
 
-    from tadicodec.eval.judges.transcribe import load_transcriber
+    from tadicodec.eval.judges.panel import load_transcriber
 
     todo = unread(out, lines, splits)
     print(f"{len(todo)} utterances to read", file=sys.stderr, flush=True)

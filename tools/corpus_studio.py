@@ -120,7 +120,7 @@ class Studio:
         """Load one of hibari, kokoro, camplus."""
         import speech_models
 
-        from tadicodec.eval.judges.similarity import load_embedder
+        from tadicodec.eval.judges.panel import load_embedder
 
         if name not in self._models:
             loaders = {

@@ -23,7 +23,8 @@ import torch
 
 from tadicodec.audio.files import read_audio
 from tadicodec.audio.resample import resample
-from tadicodec.eval.judges.transcribe import Transcriber, load_transcriber
+from tadicodec.eval.judges.panel import load_transcriber
+from tadicodec.eval.judges.transcribe import Transcriber
 from tadicodec.eval.judges.wer import Edits, seed_tts
 from tadicodec.text.normalize import letters_only
 from tadicodec.tts.synthesize import Options, Speaker

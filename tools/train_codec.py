@@ -21,7 +21,8 @@ from bundle_model import bundle
 from round_codec import round_codec
 
 from tadicodec.errors import InputError
-from tadicodec.train.recipe import read_recipe, run_recipe
+from tadicodec.train.recipe import run_recipe
+from tadicodec.train.recipe_file import read_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "codec"
 INTERRUPTED = 130  # as `tadicodec train` ends when a signal stopped it

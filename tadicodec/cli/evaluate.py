@@ -134,10 +134,7 @@ def prepare(args: argparse.Namespace) -> tuple[Evaluation, dict[str, Any], str]:
 
 def load_judges(args: argparse.Namespace, device: str) -> Judges:
     """The models of --asr, --sv and --mos. Raises InputError."""
-    from tadicodec.eval.judges.naturalness import load_mos
-    from tadicodec.eval.judges.panel import Judges
-    from tadicodec.eval.judges.similarity import load_embedder
-    from tadicodec.eval.judges.transcribe import load_transcriber
+    from tadicodec.eval.judges.panel import Judges, load_embedder, load_mos, load_transcriber
 
     with redirect_stdout(sys.stderr):  # some packages announce themselves; --json is for machines
         return Judges(

@@ -60,7 +60,7 @@ def look_into(args: argparse.Namespace) -> dict[str, Any]:
         check_output(args.plot, args.overwrite)
     found = look(args)
     if args.plot:
-        from tadicodec.plots import draw_utterance, png
+        from tadicodec.pipeline.plots import draw_utterance, png
 
         write_bytes(args.plot, png(draw_utterance(found, Path(args.target).name)), args.overwrite)
     facts = {"words": [asdict(word) for word in found.words]} if args.words else {}

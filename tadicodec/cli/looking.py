@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tadicodec.codec import Codec
-    from tadicodec.plots import Utterance
+    from tadicodec.pipeline.plots import Utterance
     from tadicodec.speech import Speech
 
 
@@ -24,7 +24,7 @@ def look(args: argparse.Namespace) -> Utterance:
     Raises:
         InputError: a token file of another model, or what reading it raises.
     """
-    from tadicodec.plots import Utterance
+    from tadicodec.pipeline.plots import Utterance
     from tadicodec.tdc.container import MAGIC
 
     path, text = Path(args.target), one_text(args.text, False)
@@ -33,7 +33,8 @@ def look(args: argparse.Namespace) -> Utterance:
         tokens = file.read(len(MAGIC)) == MAGIC
     speech, wave = from_tokens(codec, path, text) if tokens else from_audio(codec, path, text)
     words = codec.words(speech) if codec.config.autoencoder.aligned or args.words else []
-    return Utterance(wave, codec.sample_rate, codec.mel(wave)[0].numpy(), speech.codes[0].numpy(), words)
+    mel, bits = codec.mel(wave)[0].numpy(), codec.config.autoencoder.vq_emb_dim
+    return Utterance(wave, codec.sample_rate, mel, speech.codes[0].numpy(), words, code_bits=bits)
 
 
 def from_audio(codec: Codec, path: Path, text: str | None) -> tuple[Speech, np.ndarray]:

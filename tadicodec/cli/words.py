@@ -31,7 +31,7 @@ class Words:
     def load(self, codec: Codec) -> None:
         """Load the ASR model, if one is asked for, where the codec is. Raises InputError."""
         if self.asr is not None:
-            from tadicodec.eval.judges.transcribe import load_transcriber
+            from tadicodec.eval.judges.panel import load_transcriber
 
             self.transcriber = load_transcriber(self.asr, str(codec.device))
 

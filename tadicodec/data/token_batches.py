@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadicodec.config import require_positive, require_range
 from tadicodec.data.collate import pad
 from tadicodec.data.shards import TokenCorpus
+from tadicodec.guards.fields import require_positive, require_range
 from tadicodec.text.normalize import LETTERS
 from tadicodec.tts.model_config import TtsConfig
 from tadicodec.tts.script import joined

@@ -13,12 +13,11 @@ from tadicodec.audio.resample import resample
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.eval.utterances.bitrate import Bits, count_bits
-from tadicodec.plots import Utterance, draw_utterance, png
+from tadicodec.pipeline.plots import Utterance, draw_utterance, png
 from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
 
 LONGEST = 120.0  # seconds: what is longer is for the command line
-CODE_BITS = 14
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,11 @@ def hear(codec: Codec, path: str | None, text: str, voice: str | None, steps: in
     decoded = codec.decode(speech, prompt, steps, generator=generator)[0].numpy()
     words = codec.words(speech) if codec.config.autoencoder.aligned else []
     mels = [codec.mel(sound)[0].numpy() for sound in (wave, decoded)]
-    drawing = Utterance(wave, codec.sample_rate, mels[0], speech.codes[0].numpy(), words, mels[1])
+    bits = codec.config.autoencoder.vq_emb_dim
+    drawing = Utterance(wave, codec.sample_rate, mels[0], speech.codes[0].numpy(), words, mels[1], bits)
     prompt_bytes = 0 if prompt is None else len(prompt_to_bytes(prompt))
-    bits = count_bits(CODE_BITS * int(speech.lengths[0]), speech.text[0] or "", prompt_bytes)
-    return Hearing(wave, decoded, codec.sample_rate, png(draw_utterance(drawing)), speech, bits, notes)
+    size = count_bits(bits * int(speech.lengths[0]), speech.text[0] or "", prompt_bytes)
+    return Hearing(wave, decoded, codec.sample_rate, png(draw_utterance(drawing)), speech, size, notes)
 
 
 def picture_html(picture: bytes) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.config import build
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import build
 from tadicodec.integers.activation import Activation, rotate
 from tadicodec.integers.packing import pack, storage_width, unpack
 

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tadicodec.config import build
 from tadicodec.errors import InputError
 from tadicodec.guards.documents import read_yaml
+from tadicodec.guards.fields import build
 from tadicodec.integers.activation import Activation
 from tadicodec.integers.packed_linear import Format
 from tadicodec.quant.methods import find_method

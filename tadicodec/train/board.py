@@ -72,7 +72,8 @@ class Board:
         """Draw the log so far into a picture beside it, if matplotlib is installed. A failure to draw does not stop the
         run."""
         from tadicodec.errors import InputError
-        from tadicodec.plots import draw_curves, png
+        from tadicodec.pipeline.plots import png
+        from tadicodec.train.curves import draw_curves
 
         with suppress(InputError, OSError):
             write_bytes(self.out / "curves.png", png(draw_curves(self.out / "log.jsonl")), overwrite=True)

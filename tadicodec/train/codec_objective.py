@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tadicodec.config import require_range
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import require_range
 
 PARTS = ("all", "decoder")
 

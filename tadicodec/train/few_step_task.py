@@ -19,8 +19,9 @@ from torch import Tensor
 
 from tadicodec.checkpoint import save_model
 from tadicodec.codec import Codec
-from tadicodec.config import CodecConfig, InferenceConfig, SolverConfig, require_range
+from tadicodec.config import CodecConfig, InferenceConfig, SolverConfig
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import require_range
 from tadicodec.model import flow
 from tadicodec.model.decoder import Conditioning
 from tadicodec.model.field import Field

@@ -19,8 +19,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from tadicodec.config import require_range
 from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
+from tadicodec.guards.fields import require_range
 from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
 from tadicodec.train.prefetch import made_ahead

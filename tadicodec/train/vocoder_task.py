@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from tadicodec.audio.mel import MelSpectrogram
 from tadicodec.checkpoint import to_dtype
-from tadicodec.config import MelConfig, VocoderConfig, require_range
+from tadicodec.config import MelConfig, VocoderConfig
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import require_range
 from tadicodec.model.vocoder import Vocoder
 from tadicodec.outputs import write_bytes
 from tadicodec.train.discriminators import DiscriminatorConfig, Discriminators

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tadicodec.config import MOST_GUIDANCE, WIDEST_CODE, require_positive, require_sizes
+from tadicodec.config import MOST_GUIDANCE, WIDEST_CODE
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import require_positive, require_sizes
 from tadicodec.tts.autoregressive import lay_out
 from tadicodec.tts.script import Script
 from tadicodec.tts.vocabulary import Vocabulary

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE, require_sizes
+from tadicodec.config import CODE_BITS, MOST_LAYERS, WIDEST, WIDEST_CODE
 from tadicodec.errors import InputError, reason
 from tadicodec.guards.extras import need
+from tadicodec.guards.fields import require_sizes
 from tadicodec.integers.layout import describe, restore
 from tadicodec.tts.codebook import CodeTable
 from tadicodec.tts.duration import Durations

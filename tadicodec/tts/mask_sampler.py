@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, require_positive, require_sizes
+from tadicodec.config import MOST_GUIDANCE, MOST_STEPS
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import require_positive, require_sizes
 from tadicodec.tts.masked import MaskedNetwork, Words
 
 

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tadicodec.config import MOST_GUIDANCE, MOST_STEPS, build, require_sizes
+from tadicodec.config import MOST_GUIDANCE, MOST_STEPS
 from tadicodec.errors import InputError
 from tadicodec.guards.documents import read_config_file
+from tadicodec.guards.fields import build, require_sizes
 from tadicodec.tts.ar_sampler import ArSampling
 from tadicodec.tts.autoregressive import ArConfig
 from tadicodec.tts.cache import CacheFormat
@@ -142,8 +143,8 @@ def assemble(engine: str, shape: MaskedConfig | ArConfig | None, document: dict[
 
 
 def build_ar(values: dict[str, Any]) -> ArConfig:
-    """The section of an autoregressive model. As `config.build`, but what it says for transformers is handed on as it
-    is."""
+    """The section of an autoregressive model, as `guards.fields.build` reads it, but what it says for transformers
+    is handed on as it is."""
     if not isinstance(values, dict):
         raise InputError("config: model.ar is a section with keys and values")
     numbers = {key: value for key, value in values.items() if key != "transformers"}

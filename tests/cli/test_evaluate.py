@@ -15,9 +15,9 @@ from tests.eval.conftest import LengthReader, Loudness, PitchPrint, manifest  # 
 @pytest.fixture
 def evaluate(cli, tiny_model, monkeypatch):
     """evaluate(IN, OUT, ...) with judges that load at once."""
-    monkeypatch.setattr("tadicodec.eval.judges.transcribe.load_transcriber", lambda name, device: LengthReader(name))
-    monkeypatch.setattr("tadicodec.eval.judges.similarity.load_embedder", lambda name, device: PitchPrint())
-    monkeypatch.setattr("tadicodec.eval.judges.naturalness.load_mos", lambda name, device: Loudness())
+    monkeypatch.setattr("tadicodec.eval.judges.panel.load_transcriber", lambda name, device: LengthReader(name))
+    monkeypatch.setattr("tadicodec.eval.judges.panel.load_embedder", lambda name, device: PitchPrint())
+    monkeypatch.setattr("tadicodec.eval.judges.panel.load_mos", lambda name, device: Loudness())
 
     def call(source, out, *arguments):
         given = ["--model", tiny_model, "--asr", "reader", "--steps", 1, "--baselines", "none", *arguments]
@@ -65,11 +65,11 @@ def test_cut_short_anywhere_it_ends_the_same(evaluate, manifest, tmp_path):  # n
 SLOWLY = """
 import sys, time
 from tadicodec.cli.main import main
-from tadicodec.eval.judges import transcribe
+from tadicodec.eval.judges import panel
 from tests.eval.conftest import LengthReader
 read = LengthReader.__call__
 LengthReader.__call__ = lambda self, wave: time.sleep(0.3) or read(self, wave)
-transcribe.load_transcriber = lambda name, device: LengthReader(name)
+panel.load_transcriber = lambda name, device: LengthReader(name)
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -9,7 +9,7 @@ import soundfile
 import yaml
 
 from tadicodec.codec import Codec
-from tadicodec.train.recipe import read_recipe
+from tadicodec.train.recipe_file import read_recipe
 from tests.data.test_manifest import write_corpus
 from tests.tts.language import ar_model
 

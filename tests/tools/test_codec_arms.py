@@ -13,7 +13,7 @@ from tadicodec.config import CodecConfig
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.train.codec_network import CodecNetwork
 from tadicodec.train.codec_objective import CodecObjective
-from tadicodec.train.recipe import checked, read_recipe
+from tadicodec.train.recipe_file import checked, read_recipe
 from tests.data.test_manifest import write_corpus
 
 SMALL = ["hidden_size=32", "num_heads=2", "intermediate_size=32", "encoder_num_layers=2", "encoder_join=1"]

@@ -10,7 +10,8 @@ import yaml
 
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
-from tadicodec.train.recipe import read_recipe, run_recipe
+from tadicodec.train.recipe import run_recipe
+from tadicodec.train.recipe_file import read_recipe
 from tests.data.test_manifest import write_corpus
 
 TINY = {"hidden_size": 32, "encoder_num_layers": 1, "decoder_num_layers": 1, "num_heads": 2, "text_vocab_size": 256}

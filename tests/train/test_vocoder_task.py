@@ -15,11 +15,13 @@ from torch import Tensor
 
 from tadicodec.audio.mel import MelSpectrogram, valid_bins
 from tadicodec.checkpoint import load_weights
-from tadicodec.config import MelConfig, VocoderConfig, build
+from tadicodec.config import MelConfig, VocoderConfig
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
+from tadicodec.guards.fields import build
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.train.recipe import checked, read_recipe, run_recipe
+from tadicodec.train.recipe import run_recipe
+from tadicodec.train.recipe_file import checked, read_recipe
 from tadicodec.train.state import checkpoints
 from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask, damage
 from tests.data.test_manifest import write_corpus

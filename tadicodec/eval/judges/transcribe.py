@@ -24,24 +24,6 @@ class Transcriber(Protocol):
     def __call__(self, wave16k: np.ndarray) -> str: ...
 
 
-def load_transcriber(name: str, device: str = "cpu", threads: int = 0) -> Transcriber:
-    """A Whisper by folder or Hugging Face id; `openai/whisper-large-v3` is what published figures use.
-
-    Args:
-        name: a folder of CTranslate2's (model.bin), a folder of transformers', or a hub id, which may be fetched.
-        threads: CPU threads of a CTranslate2 model; 0 leaves the choice to it.
-
-    Raises:
-        InputError: no such model, or its package is missing.
-    """
-    path = local(name)
-    if path is None or not (path / "model.bin").is_file():
-        return TransformersWhisper(name, device)
-    if missing := [file for file in CTRANSLATE2_FILES if not (path / file).is_file()]:
-        raise InputError(f"{path}: a CTranslate2 Whisper without its {missing[0]}")
-    return CTranslate2Whisper(path, device, threads)
-
-
 class TransformersWhisper:
     """Whisper as Seed-TTS-eval runs it: float32, greedy, told that it hears English, one utterance at a time."""
 
@@ -77,6 +59,8 @@ class CTranslate2Whisper:
     """A Whisper in CTranslate2's format through faster-whisper, 8-bit: what this project's own figures use."""
 
     def __init__(self, folder: Path, device: str = "cpu", threads: int = 0) -> None:
+        if missing := [file for file in CTRANSLATE2_FILES if not (folder / file).is_file()]:
+            raise InputError(f"{folder}: a CTranslate2 Whisper without its {missing[0]}")
         try:
             from faster_whisper import WhisperModel
         except (ImportError, OSError) as error:

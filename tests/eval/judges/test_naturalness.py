@@ -12,7 +12,8 @@ import torch
 from tadicodec.audio.files import read_audio
 from tadicodec.errors import InputError
 from tadicodec.eval.judges import naturalness
-from tadicodec.eval.judges.naturalness import load_mos, torchaudio_works
+from tadicodec.eval.judges.naturalness import torchaudio_works
+from tadicodec.eval.judges.panel import load_mos
 from tadicodec.eval.judges.utmos import load_utmos
 from tests.conftest import voice
 from tests.eval.judges.published_layouts import TINY_WAV2VEC2, random_tensors

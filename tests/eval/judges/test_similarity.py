@@ -11,7 +11,7 @@ import torch
 from tadicodec.audio.files import read_audio
 from tadicodec.errors import InputError
 from tadicodec.eval.judges import similarity
-from tadicodec.eval.judges.similarity import load_embedder
+from tadicodec.eval.judges.panel import load_embedder
 from tadicodec.eval.judges.wavlm_verification import load_verification
 from tests.conftest import voice
 from tests.eval.judges.published_layouts import TINY_WAVLM, random_tensors

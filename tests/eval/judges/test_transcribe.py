@@ -12,7 +12,7 @@ import torch
 
 from tadicodec.audio.files import read_audio
 from tadicodec.errors import InputError
-from tadicodec.eval.judges.transcribe import load_transcriber
+from tadicodec.eval.judges.panel import load_transcriber
 from tadicodec.eval.judges.wer import seed_tts
 from tests.conftest import voice
 

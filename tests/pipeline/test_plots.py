@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tadicodec import plots
 from tadicodec.errors import InputError
+from tadicodec.pipeline import plots
 from tadicodec.text.captions import Word
 from tests.conftest import voice
 
@@ -49,6 +47,12 @@ def test_bits_of_codes() -> None:
     assert bits[:, 0].tolist() == [1, 0, 1] + [0] * 11 and bits[:, 1].tolist() == [0] * 13 + [1]
 
 
+def test_a_model_with_more_bits_a_code() -> None:
+    codes = np.array([1 << 15, 0])
+    figure = plots.draw_utterance(plots.Utterance(np.zeros(7680), 24000, np.zeros((16, 128)), codes, code_bits=16))
+    assert figure.axes[2].images[0].get_array()[:, 0].tolist() == [0] * 15 + [1]
+
+
 def test_two_mels_have_one_scale() -> None:
     one = utterance(1.0, [])
     figure = plots.draw_utterance(replace(one, decoded=one.mel + 1))
@@ -61,22 +65,7 @@ def test_two_mels_have_one_scale() -> None:
     assert {axes.images[0].get_clim() for axes in figure.axes[1:3]} == {(0.0, 1.0)}
 
 
-def test_curves(tmp_path: Path) -> None:
-    rows = [{"kind": "train", "step": n, "seconds": 1.0, "loss": 1 / n, "norm/model": float("nan")} for n in (1, 2, 3)]
-    rows += [{"kind": "valid", "step": 3, "seconds": 1.0, "loss": 0.5}]
-    log = tmp_path / "log.jsonl"
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"kind": "tr')  # still being written
-    figure = plots.draw_curves(log)
-    (axes,) = [axes for axes in figure.axes if axes.lines]
-    assert axes.get_title() == "loss" and [line.get_label() for line in axes.lines] == ["train", "valid"]
-    assert pixels(plots.png(figure)).std() > 0.01
-
-
-def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "log.jsonl").write_text("")
-    for log in (tmp_path / "log.jsonl", tmp_path / "none"):
-        with pytest.raises(InputError):
-            plots.draw_curves(log)
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match=r"tadicodec\[plot\]"):
         plots.new_figure(1, 1)

@@ -1,18 +1,16 @@
-"""Pictures for people: an utterance (sound, words, mel, codes) and a training run's curves. Needs the extra `plot`."""
+"""A picture of an utterance: its sound, words, mel and codes, over the same seconds. Needs the extra `plot`."""
 
 from __future__ import annotations
 
 import io
-import json
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tadicodec.config import CODE_BITS, DOWN_SAMPLE_FACTOR, HOP_SIZE, SAMPLE_RATE
 from tadicodec.errors import InputError
 from tadicodec.guards.extras import missing
 from tadicodec.text.captions import Word
@@ -21,23 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BITS = 14  # of a code
-FRAME_RATE, TOKEN_RATE = 50, 6.25  # a second
+FRAME_RATE = SAMPLE_RATE / HOP_SIZE  # mel frames a second
+TOKEN_RATE = FRAME_RATE / DOWN_SAMPLE_FACTOR
 MOST_SECONDS = 60.0  # in one picture
 INK, TINTS, SHADE = "#1b2a41", ("#cfe3f7", "#f7e3cf"), "#2a6f97"
 POINTS = 4000  # of a drawn waveform
-NOT_CURVES = {"kind", "step", "seconds"}
-COLUMNS = 3
-STYLES: dict[str, dict[str, Any]] = {
-    "train": {"color": SHADE, "linewidth": 1},
-    "valid": {"color": "#c8553d", "marker": "o", "markersize": 3},
-}
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is drawn: wave [N] at sample_rate, its mel [F, bins], its codes [T], its words with their times, and, to
-    compare, the mel of what was decoded."""
+    """What is drawn: wave [N] at sample_rate, its mel [F, bins], its codes [T] of so many bits, its words with their
+    times, and, to compare, the mel of what was decoded."""
 
     wave: np.ndarray
     sample_rate: int
@@ -45,6 +37,7 @@ class Utterance:
     codes: np.ndarray
     words: Sequence[Word] = ()
     decoded: np.ndarray | None = None
+    code_bits: int = CODE_BITS
 
     @property
     def seconds(self) -> float:
@@ -65,7 +58,7 @@ def draw_utterance(utterance: Utterance, title: str = "") -> Figure:
     for axes, (name, mel) in zip(rows[1:], mels.items()):
         draw_mel(axes, mel, name)
         axes.images[0].set_clim(*limits(mels.values()))
-    draw_codes(rows[-1], utterance.codes)
+    draw_codes(rows[-1], utterance.codes, utterance.code_bits)
     rows[0].set_xlim(0, shown)
     rows[-1].set_xlabel("seconds")
     if utterance.seconds > shown:
@@ -104,56 +97,15 @@ def draw_mel(axes: Axes, mel: np.ndarray, name: str) -> None:
     axes.set_ylabel(name)
 
 
-def draw_codes(axes: Axes, codes: np.ndarray) -> None:
-    """The 14 bits of each code [T], one column a token, the most significant at the top."""
-    bits = (codes[None, :] >> np.arange(BITS)[:, None]) & 1
+def draw_codes(axes: Axes, codes: np.ndarray, code_bits: int) -> None:
+    """The bits of each code [T], one column a token, the most significant at the top."""
+    bits = (codes[None, :] >> np.arange(code_bits)[:, None]) & 1
+    seconds = len(codes) / TOKEN_RATE
     axes.imshow(
-        bits, origin="lower", aspect="auto", cmap="Blues", vmin=-0.3, vmax=1.3, extent=(0, len(codes) / 6.25, 0, BITS)
+        bits, origin="lower", aspect="auto", cmap="Blues", vmin=-0.3, vmax=1.3, extent=(0, seconds, 0, code_bits)
     )
     axes.set_ylabel("bits of the codes")
-    axes.set_yticks([0, BITS])
-
-
-def draw_curves(log: Path) -> Figure:
-    """Each metric of a run's log.jsonl over its steps: a line in training, dots on held-out speech.
-
-    Raises:
-        InputError: no such log, or no numbers in it.
-    """
-    curves = read_curves(log)
-    count = len(curves)
-    rows = math.ceil(count / COLUMNS)
-    figure = new_figure(4.2 * min(count, COLUMNS), 2.8 * rows)
-    places = figure.subplots(rows, min(count, COLUMNS), squeeze=False).flat
-    for axes, (name, kinds) in zip(places, sorted(curves.items())):
-        for kind, points in kinds.items():
-            steps, values = zip(*points)
-            style = (
-                {"color": SHADE, "linewidth": 1} if kind == "train" else {"color": "#c8553d", "marker": "o", "ms": 3}
-            )
-            axes.plot(steps, values, label=kind, **style)
-        axes.set_title(name, fontsize=10)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, frameon=False)
-    for axes in list(figure.axes)[count:]:
-        axes.set_axis_off()
-    return figure
-
-
-def read_curves(log: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """metric -> "train" or "valid" -> (step, value), without what is not finite."""
-    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    try:
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{log} cannot be read as the log of a training run ({error.__class__.__name__})") from None
-    for row in rows:
-        for name, value in row.items():
-            if name not in NOT_CURVES and isinstance(value, int | float) and math.isfinite(value):
-                curves.setdefault(name, {}).setdefault(row["kind"], []).append((row["step"], value))
-    if not curves:
-        raise InputError(f"{log} holds no numbers yet")
-    return curves
+    axes.set_yticks([0, code_bits])
 
 
 def new_figure(width: float, height: float) -> Figure:
