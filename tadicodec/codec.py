@@ -217,8 +217,8 @@ class Codec:
         return word_times(self.renderer, speech)
 
     def byte_times(self, speech: Speech, text: bytes) -> np.ndarray | None:
-        """The token at which each byte of a text [n] begins in one utterance, [n] float64: what `write_tokens(squeeze=)`
-        asks. None where this model cannot tell, such as the published ones."""
+        """The token at which each byte of a text [n] begins in one utterance, [n] float64, as `write_tokens(squeeze=)`
+        asks; None where this model cannot tell, such as the published ones."""
         return byte_times(self.renderer, speech, text)
 
     @torch.inference_mode()

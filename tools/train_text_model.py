@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from corpus_plan import shuffled, split_sentences, words_of
+from corpus_plan import split_sentences, words_of
 from corpus_verses import PACKAGE, sentences
 from make_corpus import recordings
 from safetensors.torch import save_file
@@ -145,7 +145,9 @@ def save(model: Llama, out: Path) -> None:
     tensors = store_matrices({name: value.detach() for name, value in model.state_dict().items()}, lambda _: True)
     shape = {"model_type": "llama", **asdict(model.shape)}
     (out / "config.json").write_text(json.dumps({"kind": "text", "llama": shape}, indent=1) + "\n")
-    save_file({name: value.half() if value.ndim == 1 else value for name, value in tensors.items()}, out / "model.safetensors")
+    save_file(
+        {name: value.half() if value.ndim == 1 else value for name, value in tensors.items()}, out / "model.safetensors"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

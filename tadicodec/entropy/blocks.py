@@ -97,7 +97,7 @@ class Blocks:
     @classmethod
     def of(cls, tensors: Tensors, prefix: str, heads: int, causal: bool = True) -> Blocks:
         """The blocks under `prefix`layers.N., as many as there are, and the gain of `prefix`norm, if there is one."""
-        layers = []
+        layers: list[Block] = []
         while f"{prefix}layers.{len(layers)}.self_attn.q_proj.weight" in tensors:
             layers.append(Block.of(tensors, f"{prefix}layers.{len(layers)}.", heads, causal))
         if not layers:

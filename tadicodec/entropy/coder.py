@@ -20,17 +20,15 @@ NAME_BYTES = 4  # of the hash that stands in a file
 class Coder:
     """A speech language model and the text model. They are read when they are first used.
 
-    name: what files call it, the first bytes of a hash of both models' weights. codec and codec_name: the hash of the
+    name: what files call it, the first bytes of a hash of both models. codec and codec_name: the hash of the
     codec whose codes the speech model knows, and what that is called ("" if unknown).
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.name = fingerprint(folder, text_folder())[:NAME_BYTES]
         document = read_config_file(folder / "config.json")
-        codec, codec_name = document.get("codec", ""), document.get("codec_name", "")
-        self.codec = codec if isinstance(codec, str) else ""
-        self.codec_name = codec_name if isinstance(codec_name, str) else ""
+        self.codec, self.codec_name = (str(document.get(key) or "") for key in ("codec", "codec_name"))
+        self.name = fingerprint((folder, text_folder()), f"{self.codec} {self.codec_name}")[:NAME_BYTES]
 
     @cached_property
     def speech(self) -> SpeechModel:

@@ -1,8 +1,8 @@
 """What a squeezed token file holds behind its header: text, timing and codes as one code of the range coder.
 
-The text comes first, then the codes in sections, so that neither end ever reads more of the past than a section. Before
-each section its bins say when its bytes are spoken. How each part is written is chosen by its size, so no file is larger
-than with plain text and plain codes.
+The text comes first, then the codes in sections, so that neither end ever reads more of the past than a section.
+Before each section its bins say when its bytes are spoken. How each part is written is chosen by its size, so no file
+is larger than with plain text and plain codes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ SECTION = 144  # tokens; whole bins of both sizes, 23 s
 MOST_TEXT = 640  # bytes of a section that the model reads
 ROWS = 16  # codes at a time whose scores become frequencies
 LENGTH_BITS = 24  # of a plain text's number of bytes
+START, LEAST, REFUSED = (
+    256,
+    1.0,
+    0.5,
+)  # behind so many symbols, bits a symbol that are written at least, or read: a file
+# of few bytes must not keep a reader busy for long
 
 Part = tuple[int, int, int]  # start, size, total
 
@@ -74,6 +80,11 @@ class Costs:
     timing: float = 0.0
     codes: float = 0.0
 
+    @property
+    def speech(self) -> float:
+        """Bits of the codes, and of the timing that they are coded by."""
+        return self.timing + self.codes
+
 
 def bits_of(parts: list[Part]) -> float:
     """What these parts cost."""
@@ -83,6 +94,16 @@ def bits_of(parts: list[Part]) -> float:
 def plain_number(value: int, total: int) -> Part:
     """A number below `total`, all equally probable."""
     return value, 1, total
+
+
+def dense(parts: list[Part]) -> bool:
+    """Whether a reader takes these parts: not if they say too many symbols in too few bits."""
+    spent = 0.0
+    for count, (_, size, total) in enumerate(parts, start=1):
+        spent += math.log2(total / size)
+        if count > START and spent < LEAST * count:
+            return False
+    return True
 
 
 def parts_of(found: np.ndarray, symbols: np.ndarray) -> list[Part]:
@@ -107,7 +128,7 @@ def text_parts(coder: Coder, text: str | None) -> tuple[int, list[Part]]:
         raise InputError(f"the text is too long for a token file ({len(data)} bytes); shorten it")
     plain = plain_text(data)
     parts = parts_of(coder.text.whole(data), np.array([*data, END]))
-    return (MODELLED, parts) if bits_of(parts) < bits_of(plain) else (PLAIN, plain)
+    return (MODELLED, parts) if dense(parts) and bits_of(parts) < bits_of(plain) else (PLAIN, plain)
 
 
 @dataclass(frozen=True)
@@ -129,15 +150,20 @@ def flat(codes: np.ndarray) -> Written:
 
 def modelled(coder: Coder, way: int, text: bytes, codes: np.ndarray, counts: list[int]) -> Written:
     """Codes [T] by the model, in the best sharpness. counts: bytes of `text` that begin in each bin of this way."""
-    timing, codings = [], [[] for _ in SHARP]  # by section, and by sharpness and section
+    timing: list[list[Part]] = []  # by section
+    codings: list[list[list[Part]]] = [[] for _ in SHARP]  # by sharpness and section
     for reader, own, told in sections(coder, way, text, codes, counts):
         timing.append(told)
         scores = reader.whole(own)
         for sharpness, coding in enumerate(codings):
             rows = range(0, len(own), ROWS)
-            coding.append([p for i in rows for p in parts_of(shared(scores[i : i + ROWS], sharpness), own[i : i + ROWS])])
+            coding.append(
+                [p for i in rows for p in parts_of(shared(scores[i : i + ROWS], sharpness), own[i : i + ROWS])]
+            )
     costs = [sum(map(bits_of, coding)) for coding in codings]
     best = costs.index(min(costs))
+    if not dense([part for coded in codings[best] for part in coded]):
+        return flat(codes)
     parts = [part for told, coded in zip(timing, codings[best]) for part in (*told, *coded)]
     return Written(way, best, parts, sum(map(bits_of, timing)), costs[best])
 
@@ -148,7 +174,8 @@ def sections(
     """For each section: the model at its start, its codes, and the parts of its timing."""
     timing = None if way == ALONE else Timing(coder.speech.durations, text, len(codes), BIN_TOKENS[way])
     for first in range(0, len(codes), SECTION):
-        own, told = codes[first : first + SECTION], []
+        own = codes[first : first + SECTION]
+        told: list[Part] = []
 
         def count(timing: Timing, told: list[Part] = told) -> int:
             wanted = counts[timing.bin]
@@ -219,6 +246,7 @@ class PayloadReader:
         """coder may be None where the way needs no model. Raises InputError for bytes that are no such payload."""
         self.coder, self.way, self.tokens, self.decoder = coder, way, tokens, RangeDecoder(read)
         self.spent = {"text": 0.0, "timing": 0.0, "codes": 0.0}
+        self.count = {"text": 0, "timing": 0, "codes": 0}
         self.text = self.read_text()
 
     @property
@@ -227,9 +255,12 @@ class PayloadReader:
         return Costs(**self.spent)
 
     def symbol(self, kind: str, found: np.ndarray) -> int:
-        """The next symbol, one of this kind of part."""
+        """The next symbol, one of this kind of part. Raises InputError where they say too much in too few bits."""
         symbol = self.decoder.symbol(found)
         self.spent[kind] += math.log2(int(found.sum()) / int(found[symbol]))
+        self.count[kind] += 1
+        if kind != "timing" and self.count[kind] > START and self.spent[kind] < REFUSED * self.count[kind]:
+            raise InputError("it says more than its bytes can")
         return symbol
 
     def number(self, kind: str, total: int) -> int:

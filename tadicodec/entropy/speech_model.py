@@ -16,7 +16,12 @@ from tadicodec.errors import InputError
 
 BYTES, START = 256, 256  # ids of the vocabulary: bytes, start and end of speech
 PLACE = 64  # units of a position to one token
-SHARP = (1.0, 0.875, 0.75, 0.625)  # what scores are multiplied by: a voice that the model does not know needs less trust
+SHARP = (
+    1.0,
+    0.875,
+    0.75,
+    0.625,
+)  # what scores are multiplied by: a voice that the model does not know needs less trust
 DURATION = 1024  # units of a duration to one token
 DURATION_HEAD = 32  # the width of a head of the durations' network
 CHUNK = 2048  # codes at a time whose vectors are computed

@@ -1,14 +1,14 @@
-"""Functions as tables that are the same on every machine: made of Python's whole numbers, read by linear interpolation.
+"""Functions as tables that are the same on every machine: made of Python's whole numbers, read by interpolation.
 
-The exponential, sine and logarithm of a C library differ from one machine to the next in the last place. Here nothing of
-it is used: each table is computed in fixed point with `PLACES` binary places and then divided down to a float64, and
-reading it takes one product and one sum a value, which IEEE 754 defines to the bit.
+The exponential and the sine of a C library differ from one machine to the next in the last place. Here nothing of it is
+used: each table is computed in fixed point with `PLACES` binary places and then cut to a float64, and reading it takes
+single products, sums and roundings, which IEEE 754 defines to the bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import factorial, isqrt
 
 import numpy as np
@@ -54,7 +54,7 @@ def exponential(x: int) -> int:
     return total
 
 
-@lru_cache(maxsize=None)
+@cache
 def sigmoid() -> Curve:
     """1 / (1 + e^-x) on [-24, 24]."""
     reach, step, powers = 24 * STEPS, exponential(ONE // STEPS), [ONE]
@@ -64,7 +64,7 @@ def sigmoid() -> Curve:
     return Curve(-24.0, np.array([to_float(value) for value in [ONE - v for v in right[:0:-1]] + right]))
 
 
-@lru_cache(maxsize=None)
+@cache
 def softplus() -> Curve:
     """log(1 + e^x) on [-24, 24], as the running sum of the sigmoid."""
     steps = sigmoid().values * 2.0**52
@@ -72,7 +72,7 @@ def softplus() -> Curve:
     return Curve(-24.0, np.concatenate([[0], whole]).astype(np.float64) * 2.0**-52)
 
 
-@lru_cache(maxsize=None)
+@cache
 def normal() -> Curve:
     """The distribution function of the normal distribution on [-8, 8], by the series of its integral."""
     reach, root = 8 * STEPS, isqrt(2 * PI * ONE)
@@ -99,7 +99,7 @@ def density(x: int, root: int) -> int:
     return value * ONE // root
 
 
-@lru_cache(maxsize=None)
+@cache
 def halving() -> np.ndarray:
     """2^-(k / 1024) for k = 0 .. 1024."""
     step = ONE // 2
@@ -123,7 +123,7 @@ def exp_below(x: np.ndarray) -> np.ndarray:
     return np.ldexp(value, -whole.astype(np.int32))
 
 
-@lru_cache(maxsize=None)
+@cache
 def sine() -> np.ndarray:
     """sin(2 pi k / TURN) for k = 0 .. TURN - 1, to 30 places."""
     angle = 2 * PI // TURN
@@ -137,7 +137,7 @@ def sine() -> np.ndarray:
     return np.array([float((value + (1 << PLACES - 31)) >> (PLACES - 30)) * 2.0**-30 for value in values])
 
 
-@lru_cache(maxsize=None)
+@cache
 def turns(count: int, base: int = 10000) -> np.ndarray:
     """How far rotary positions turn for 1/64 of a place: base^-(k / count) / (2 pi) / 64 in units of 2^-40 of a turn,
     [count] int64."""

@@ -1,7 +1,8 @@
 """Where the bytes of a text stand on the time axis of its codes, told by how many of them begin in each short bin.
 
-The speech model wants to know when each byte is spoken. A receiver that knows the text expects durations; what it cannot
-know is coded: the number of bytes that begin in each bin of a few tokens. Inside a bin they are spread as expected.
+The speech model wants to know when each byte is spoken: with expected times alone its codes take twice the bits. What a
+receiver cannot know is coded: the number of bytes that begin in each bin of a few tokens. Inside a bin they are spread
+as they are expected to be.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ USUAL = 0.37 * DURATION  # a byte's duration, for those beyond
 SLOWEST, FASTEST = 0.5, 2.0  # what expected durations are stretched by
 WIDE, WIDER = 1.5, 0.1  # how far counts lie from what is expected: at 0, and for each expected byte
 PEAK = float(1 << 16)
-QUOTES = str.maketrans({"‘": "'", "’": "'", "“": "", "”": "", "–": "-", "—": "-", "\n": " "} | dict.fromkeys('"()[]{}<>*_~^|\\/`#', ""))
+QUOTES = str.maketrans(
+    {"‘": "'", "’": "'", "“": "", "”": "", "–": "-", "—": "-", "\n": " "} | dict.fromkeys('"()[]{}<>*_~^|\\/`#', "")
+)
 CAPITALS = bytes(range(256)).translate(bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ def read_llama(folder: Path, section: tuple[str, ...]) -> tuple[int, dict[str, n
         raise InputError(f"{folder / WEIGHTS}: cannot be read ({reason(error)})") from error
 
 
-def fingerprint(*folders: Path) -> bytes:
-    """The SHA-256 of the weights of these models, in this order."""
-    digest = hashlib.sha256()
+def fingerprint(folders: Sequence[Path], words: str) -> bytes:
+    """The SHA-256 of some words and of the weights of these models, in this order. Raises InputError."""
+    digest = hashlib.sha256(words.encode())
     for folder in folders:
         try:
             digest.update((folder / WEIGHTS).read_bytes())

@@ -77,8 +77,8 @@ def to_squeezed(
 ) -> tuple[bytes, Costs]:
     """One utterance as the bytes of a squeezed file, and what their parts cost in bits.
 
-    header and codes [T] int64 as in a flat file, which `speech` holds, too; prompt_data is the embedded prompt. listener
-    None: expected durations say when words are spoken.
+    header and codes [T] int64 as in a flat file, which `speech` holds, too; prompt_data is the embedded prompt.
+    listener None: expected durations say when words are spoken.
 
     Raises:
         InputError: no such model, or a text that is too long.
@@ -126,9 +126,7 @@ class SqueezedReader:
         document, tokens = self.more() if more else {}, -(-samples // SAMPLES_PER_TOKEN)
         try:
             values = usual(coder) | {key: value for key, value in document.items() if key in usual(None)}
-            header = Header(
-                samples=samples, sample_rate=Speech.sample_rate, codes=tokens, text=None, **values
-            )
+            header = Header(samples=samples, sample_rate=Speech.sample_rate, codes=tokens, text=None, **values)
             self.payload = PayloadReader(coder, self.way, tokens, lambda: self.read(1))
             self.header = replace(header, text=self.payload.text)
         except (ValueError, TypeError) as error:
@@ -194,5 +192,3 @@ class SqueezedReader:
         if end != checksum(self.start, self.header.text, codes, self.prompt_data).to_bytes(4, "big"):
             raise CorruptedFile("the checksum does not match: what was decoded is wrong; copy the file again")
         self.size = 4 + len(self.start) + payload + len(self.prompt_data) + 4
-
-

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from tadicodec.config import CODE_BITS
 from tadicodec.entropy.coder import Named
-from tadicodec.tdc.container import BEFORE, FIXED, Checksum, TokenFile, from_bytes, header_size, is_squeezed, parse_header
+from tadicodec.tdc.container import (
+    BEFORE,
+    FIXED,
+    Checksum,
+    TokenFile,
+    from_bytes,
+    header_size,
+    is_squeezed,
+    parse_header,
+)
 from tadicodec.tdc.faults import CorruptedFile, TruncatedFile
 from tadicodec.tdc.squeezed import SqueezedReader
 
@@ -45,6 +54,11 @@ class TokenStream:
     def size(self) -> int:
         """The number of bytes of the file; of a squeezed one, once its codes are read."""
         return self.flat_size if self.squeezed is None else self.squeezed.size
+
+    @property
+    def code_bits(self) -> float | None:
+        """Bits of a squeezed file's codes that were read; None of a flat one."""
+        return None if self.squeezed is None else self.squeezed.payload.costs.speech
 
     def read_exactly(self, size: int) -> bytes:
         """The next `size` bytes, or fewer where the stream ends."""
