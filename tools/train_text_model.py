@@ -14,7 +14,6 @@ import json
 import math
 import random
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,9 @@ START = 256  # stands before a text and behind it
 SHAPE = LlamaShape(128, 352, 3, 4, 4)
 LONGEST = 240  # bytes
 BARE, JOINED, VERSES = 0.25, 0.3, 0.5  # shares: without punctuation, sentences in a row, verses among the sentences
+POOL = 4  # batches that are drawn together, sorted by length
 BATCH, REPORT = 32, 100  # texts a step; steps between two reports
+WARMUP, DECAY = 50, 0.6  # steps in which the rate rises, the share of them in which it falls
 VALID_STRIDE = 3  # of the validation sentences, one in three without punctuation, as a transcriber writes
 IGNORED = -100
 
@@ -114,19 +115,16 @@ def bits_a_byte(model: Llama, texts: Sequence[str]) -> float:
     return total / count / math.log(2)
 
 
-def train(texts: Texts, minutes: float, steps: int, seed: int) -> Llama:
-    """A model trained for so many steps, or minutes of this process' CPU time if they end before."""
+def train(texts: Texts, steps: int, seed: int) -> Llama:
+    """A model trained for so many steps."""
     model, source = new_model(seed), random.Random(seed)
     optims = optimisers(model)
     rates = [group["lr"] for optim in optims for group in optim.param_groups]
     for step in range(steps):
-        done = max(step / steps, time.process_time() / (60 * minutes))
-        if done >= 1:
-            break
         for group, rate in zip((g for optim in optims for g in optim.param_groups), rates, strict=True):
-            group["lr"] = rate * min(1.0, (step + 1) / 50, (1 - done) / 0.6 + 0.01)
-        pool = sorted((texts.draw(source) for _ in range(4 * BATCH)), key=len)  # alike in length: little padding
-        begin = BATCH * source.randrange(4)
+            group["lr"] = rate * min(1.0, (step + 1) / WARMUP, (1 - step / steps) / DECAY + 0.01)
+        pool = sorted((texts.draw(source) for _ in range(POOL * BATCH)), key=len)  # alike in length: little padding
+        begin = BATCH * source.randrange(POOL)
         loss = loss_of(model, pool[begin : begin + BATCH])
         loss.backward()
         for optim in optims:
@@ -155,11 +153,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--speech", type=Path, required=True, help="folder of recorded speech and sentences.txt")
     parser.add_argument("--out", type=Path, required=True, help="folder for config.json and model.safetensors")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/tadicodec").expanduser(), help="for the verses")
-    parser.add_argument("--minutes", type=float, default=25.0, help="of CPU time (25)")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=600, help="of 32 texts (600)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    model = train(Texts(args.speech, args.cache), args.minutes, args.steps, args.seed)
+    model = train(Texts(args.speech, args.cache), args.steps, args.seed)
     save(model, args.out)
     return 0
 

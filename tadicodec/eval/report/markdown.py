@@ -126,8 +126,8 @@ def cost_notes(rows: Sequence[RowSummary]) -> str:
     return (
         f"bit/s of audio. Text is UTF-8, compressed by {TEXT_COMPRESSOR}; the prompt is what a token file embeds, "
         "counted against one utterance (a receiver that has the speaker needs none). Token files are counted whole, "
-        "without prompt; squeezed ones as `encode --squeeze` writes them, codes with their timing. RTF: seconds a second of audio, "
-        f"batch 1, median; decode includes the vocoder, tools include their start.{distinct}"
+        "without prompt; squeezed ones as `encode --squeeze` writes them, codes with their timing. RTF: seconds a "
+        f"second of audio, batch 1, median; decode includes the vocoder, tools include their start.{distinct}"
     )
 
 

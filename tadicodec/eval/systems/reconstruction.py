@@ -94,7 +94,7 @@ class Encoder:
         return self.last
 
     def files(self, encoded: Encoded, text: str) -> dict[str, Any]:
-        """The bits of an utterance's token files, by their names in `Bits`; none for codes that do not fit into them."""
+        """The bits of an utterance's token files, by their names in `Bits`; none for codes too large for them."""
         if self.codec.config.autoencoder.vq_emb_dim > CODE_BITS:
             return {}
         if self.filed[0] != (encoded.id, text):
@@ -174,7 +174,9 @@ class ConditionRow:
             sample_rate=codec.sample_rate,
             bits=replace(
                 count_bits(
-                    len(codes) * codec.config.autoencoder.vq_emb_dim, text, len(prompt_to_bytes(prompt)) if prompt else 0
+                    len(codes) * codec.config.autoencoder.vq_emb_dim,
+                    text,
+                    len(prompt_to_bytes(prompt)) if prompt else 0,
                 ),
                 **self.system.encoder.files(encoded, text),
             ),
