@@ -28,9 +28,9 @@ class Bits:
 
     @property
     def sent(self) -> int:
-        """What has to be sent in all, in the smallest form that is known: a token file, or the codes of a codec that
-        has none."""
-        return self.squeezed_file or self.file or self.codes
+        """What has to be sent in all, in the smallest form that is known: a token file, or codes and text where there
+        is none."""
+        return self.squeezed_file or self.file or self.codes + self.text_compressed
 
     def per_second(self, seconds: float) -> dict[str, float]:
         """bit/s of each part, and together: `codes_and_text` with the compressed text, `total` with the prompt too;
