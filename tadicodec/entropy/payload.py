@@ -28,6 +28,7 @@ SECTION = 144  # tokens; whole bins of both sizes, 23 s
 MOST_TEXT = 640  # bytes of a section that the model reads
 ROWS = 16  # codes at a time whose scores become frequencies
 LENGTH_BITS = 24  # of a plain text's number of bytes
+LONGEST_TEXT, LONGEST_RATE = 2048, 8  # bytes that the model writes of a text, and more for each code
 START, LEAST, REFUSED = (
     256,
     1.0,
@@ -119,14 +120,21 @@ def plain_text(data: bytes) -> list[Part]:
     return [plain_number(len(data), 1 << LENGTH_BITS), *(plain_number(byte, BYTES) for byte in data)]
 
 
-def text_parts(coder: Coder, text: str | None) -> tuple[int, list[Part]]:
-    """How a text is written, and its parts. Raises InputError for one that is far too long."""
+def longest_text(tokens: int) -> int:
+    """The bytes that a text by the model has at most: a few codes must not announce hours of reading."""
+    return LONGEST_TEXT + LONGEST_RATE * tokens
+
+
+def text_parts(coder: Coder, text: str | None, tokens: int) -> tuple[int, list[Part]]:
+    """How the text of so many codes is written, and its parts. Raises InputError for one that is far too long."""
     if text is None:
         return NO_TEXT, []
     data = text.encode()
     if len(data) >= 1 << LENGTH_BITS:
         raise InputError(f"the text is too long for a token file ({len(data)} bytes); shorten it")
     plain = plain_text(data)
+    if len(data) > longest_text(tokens):
+        return PLAIN, plain
     parts = parts_of(coder.text.whole(data), np.array([*data, END]))
     return (MODELLED, parts) if dense(parts) and bits_of(parts) < bits_of(plain) else (PLAIN, plain)
 
@@ -218,7 +226,7 @@ def squeeze(
     codes [T]; starts [n]: the token at which each byte of `spoken(text)` begins, None where nobody knows. known:
     whether the coder's model knows the codes' meaning; otherwise they stay as they are.
     """
-    kind, head = text_parts(coder, text)
+    kind, head = text_parts(coder, text, len(codes))
     said = b"" if text is None else spoken(text)
     ways = [flat(codes)]
     if known and len(codes) and int(codes.max()) < coder.speech.codes.count:
@@ -285,8 +293,12 @@ class PayloadReader:
         """The bytes of a text that is written by the model."""
         assert self.coder is not None
         reader, symbol = TextReader(self.coder.text), END
-        while (symbol := self.symbol("text", reader.after(symbol))) != END:
+        for _ in range(longest_text(self.tokens) + 1):
+            symbol = self.symbol("text", reader.after(symbol))
+            if symbol == END:
+                return
             yield symbol
+        raise InputError("its text is longer than any that is written so")
 
     def codes(self) -> Iterator[int]:
         """Codes one by one, each as soon as its bits are there. Raises InputError."""

@@ -18,7 +18,7 @@ from tadicodec.serve.service import Service
 from tadicodec.serve.speaking import Form, voice_of
 from tadicodec.serve.uploads import recording_of, too_long
 from tadicodec.speech import Prompt, Speech
-from tadicodec.tdc.container import TokenFile, from_bytes, to_bytes
+from tadicodec.tdc.container import TokenFile, announced, from_bytes, to_bytes
 
 MEDIA = "application/octet-stream"
 Text = Annotated[str | None, Query(description="what is said; without it, what the model hears; empty: nothing")]
@@ -57,11 +57,11 @@ def add_tokens(router: APIRouter, service: Service) -> None:
         """The sound of a .tdc file, long ones in windows, each sent when it is made."""
         with service.slot() as slot:
             body = await service.read(request.body())
+            if announced(body) > service.config.seconds * Speech.sample_rate:
+                raise too_long(service.config.seconds)
             file = await service.result(request, service.worker.call(lambda: from_bytes(body)))
             prompt = prompt_of(service, file, voice)
             speech = file.speech if text is None else replace(file.speech, text=(text,))
-            if float(speech.seconds[0]) > service.config.seconds:
-                raise too_long(service.config.seconds)
             generator = torch.Generator().manual_seed(seed)
             job = service.worker.stream(decoded(service, speech, prompt, steps, guidance, generator))
             return await service.stream(request, slot, job, form)

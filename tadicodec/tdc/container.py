@@ -31,7 +31,7 @@ from tadicodec.tdc.code_packing import pack_codes, unpack_codes
 from tadicodec.tdc.faults import ContainerError, CorruptedFile, ForeignFile, NewerVersion, TruncatedFile
 from tadicodec.tdc.header import Header
 from tadicodec.tdc.saved_prompt import prompt_from_bytes, prompt_to_bytes
-from tadicodec.tdc.squeezed import SQUEEZED, Listener, SqueezedReader, to_squeezed
+from tadicodec.tdc.squeezed import SQUEEZED, Listener, Opening, SqueezedReader, to_squeezed
 
 MAGIC = b"\x89TDC"  # a first byte above 127, so that nothing takes it for text
 VERSION = 1  # of flat files
@@ -228,6 +228,15 @@ def prompt_source(prompt: Prompt | str | None, size: int) -> dict[str, str | int
 def is_squeezed(data: bytes) -> bool:
     """Whether a file that begins so is a squeezed one."""
     return data[:BEFORE] == MAGIC + bytes([SQUEEZED])
+
+
+def announced(data: bytes) -> int:
+    """The number of samples that the bytes of a .tdc file announce, before anything is decoded. Raises
+    ContainerError."""
+    if is_squeezed(data):
+        return Opening(io.BytesIO(data[BEFORE:]).read).samples
+    start = FIXED.size + header_size(data[: FIXED.size])
+    return parse_header(data[FIXED.size : start], start - FIXED.size).samples
 
 
 def header_size(fixed: bytes) -> int:

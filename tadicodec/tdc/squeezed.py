@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,7 @@ from tadicodec.entropy.timing import spoken
 from tadicodec.errors import InputError
 from tadicodec.guards.documents import parse_json
 from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
-from tadicodec.tdc.faults import CorruptedFile, MissingCoder, TruncatedFile
+from tadicodec.tdc.faults import ContainerError, CorruptedFile, MissingCoder, TruncatedFile
 from tadicodec.tdc.header import LONGEST_NUMBER, Header
 
 SQUEEZED = 2  # version of the format
@@ -39,17 +39,6 @@ class Listener(Protocol):
 
     def byte_times(self, speech: Speech, text: bytes) -> np.ndarray | None:
         """The token at which each byte of a text [n] begins in one utterance; None where it cannot tell."""
-
-
-@dataclass(frozen=True)
-class Squeezed:
-    """What is before the payload: how it is written, the name of its coder, and the rest as the header of a flat file
-    has it (its text comes with the payload)."""
-
-    way: Way
-    coder: bytes
-    header: Header
-    start: bytes
 
 
 def write_number(value: int) -> bytes:
@@ -106,6 +95,58 @@ def checksum(start: bytes, text: str | None, codes: np.ndarray, prompt_data: byt
     return zlib.crc32(prompt_data, zlib.crc32(codes.astype(">u2").tobytes(), value))
 
 
+class Opening:
+    """The bytes before the payload, from the byte of the way on: how it is written, the hash of its coder, the number
+    of samples, and the JSON of what is not as usual ({} without). `start` are these bytes and the version.
+
+    Raises:
+        ContainerError: TruncatedFile or CorruptedFile.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self.read, self.start = read, bytes([SQUEEZED])
+        (byte,) = self.take(1)
+        self.coder = self.take(NAME_BYTES)
+        try:
+            self.way = Way.of(byte & ~MORE)
+            self.samples = self.number(LONGEST_NUMBER)
+            self.more = self.document() if byte & MORE else {}
+        except ValueError as error:
+            raise error if isinstance(error, ContainerError) else CorruptedFile(DAMAGED) from error
+
+    @property
+    def tokens(self) -> int:
+        """The number of codes that are announced."""
+        return -(-self.samples // SAMPLES_PER_TOKEN)
+
+    def take(self, size: int) -> bytes:
+        """The next bytes. Raises TruncatedFile."""
+        data = self.read(size)
+        if len(data) < size:
+            raise TruncatedFile("ends inside the header; copy the file again")
+        self.start += data
+        return data
+
+    def number(self, most: int) -> int:
+        """What `write_number` wrote. Raises ValueError unless it is below `most`."""
+        value = shift = 0
+        while True:
+            (byte,) = self.take(1)
+            value |= (byte & 0x7F) << shift
+            shift += DIGITS
+            if value >= most or byte == 0 and shift > DIGITS:
+                raise ValueError("too large, or longer than it need be")
+            if byte < 0x80:
+                return value
+
+    def document(self) -> dict[str, Any]:
+        """The JSON. Raises ValueError."""
+        found = parse_json(self.take(self.number(LONGEST_MORE + 1)).decode())
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+        return found
+
+
 class SqueezedReader:
     """Reads a squeezed file from the byte of its way on, from a stream; the text is there at once, codes as they come.
 
@@ -114,65 +155,27 @@ class SqueezedReader:
     """
 
     def __init__(self, read: Read, model: Named = None) -> None:
-        self.read, self.size = read, 5  # magic and version were read before
-        self.way, more, name, samples = self.beginning()
-        coder = None
-        if self.way.modelled:
-            try:
-                coder = coder_of(name, model)
-            except InputError as error:
-                raise MissingCoder(str(error)) from error
-        self.coder = name.hex() if self.way.modelled else ""
-        document, tokens = self.more() if more else {}, -(-samples // SAMPLES_PER_TOKEN)
+        self.read, self.size = read, 0
+        self.opening = opening = Opening(read)
+        coder = self.find(model) if opening.way.modelled else None
+        self.coder = "" if coder is None else coder.name.hex()
+        more = {key: value for key, value in opening.more.items() if key in usual(None)}
         try:
-            values = usual(coder) | {key: value for key, value in document.items() if key in usual(None)}
-            header = Header(samples=samples, sample_rate=Speech.sample_rate, codes=tokens, text=None, **values)
-            self.payload = PayloadReader(coder, self.way, tokens, lambda: self.read(1))
+            values = {**usual(coder), **more, "samples": opening.samples, "codes": opening.tokens, "text": None}
+            header = Header(sample_rate=Speech.sample_rate, **values)
+            self.payload = PayloadReader(coder, opening.way, opening.tokens, lambda: self.read(1))
             self.header = replace(header, text=self.payload.text)
-        except (ValueError, TypeError) as error:
-            raise CorruptedFile(DAMAGED) from error
         except InputError as error:
             raise TruncatedFile(f"{error}; copy the file again") from error
-
-    def take(self, size: int) -> bytes:
-        """The next bytes of the header. Raises TruncatedFile."""
-        data = self.read(size)
-        if len(data) < size:
-            raise TruncatedFile("ends inside the header; copy the file again")
-        self.start += data
-        return data
-
-    def beginning(self) -> tuple[Way, bool, bytes, int]:
-        """The way, whether JSON follows, the coder's name and the number of samples. Raises ContainerError."""
-        self.start = bytes([SQUEEZED])
-        (byte,) = self.take(1)
-        name = self.take(NAME_BYTES)
-        try:
-            return Way.of(byte & ~MORE), bool(byte & MORE), name, self.number(LONGEST_NUMBER)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise CorruptedFile(DAMAGED) from error
 
-    def number(self, most: int) -> int:
-        """What `write_number` wrote, below `most`. Raises ContainerError."""
-        value = shift = 0
-        while True:
-            (byte,) = self.take(1)
-            value |= (byte & 0x7F) << shift
-            shift += DIGITS
-            if value >= most or byte == 0 and shift > DIGITS:  # too large, or longer than it need be
-                raise CorruptedFile(DAMAGED)
-            if byte < 0x80:
-                return value
-
-    def more(self) -> dict[str, Any]:
-        """The JSON of what is not as usual. Raises ContainerError."""
+    def find(self, model: Named) -> Coder:
+        """The coder that the file names. Raises MissingCoder."""
         try:
-            document = parse_json(self.take(self.number(LONGEST_MORE + 1)).decode())
-        except ValueError as error:
-            raise CorruptedFile(DAMAGED) from error
-        if not isinstance(document, dict):
-            raise CorruptedFile(DAMAGED)
-        return document
+            return coder_of(self.opening.coder, model)
+        except InputError as error:
+            raise MissingCoder(str(error)) from error
 
     def codes(self) -> Iterator[int]:
         """Codes one by one; prompt and checksum are read after the last. Raises ContainerError."""
@@ -189,6 +192,6 @@ class SqueezedReader:
         if len(end) < 4:
             raise TruncatedFile("bytes are missing at its end; copy the file again")
         codes = np.array(found, np.int64)
-        if end != checksum(self.start, self.header.text, codes, self.prompt_data).to_bytes(4, "big"):
+        if end != checksum(self.opening.start, self.header.text, codes, self.prompt_data).to_bytes(4, "big"):
             raise CorruptedFile("the checksum does not match: what was decoded is wrong; copy the file again")
-        self.size = 4 + len(self.start) + payload + len(self.prompt_data) + 4
+        self.size = 4 + len(self.opening.start) + payload + len(self.prompt_data) + 4

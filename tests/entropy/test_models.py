@@ -20,36 +20,17 @@ from tadicodec.entropy.text_model import END, TextReader
 from tadicodec.entropy.timing import Timing, counts_of, spoken
 from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import SpeechLM, lay_out
-from tadicodec.tts.folder import build_network, load_tts, save_tts
+from tadicodec.tts.folder import load_tts
 from tadicodec.tts.llama import Llama
-from tadicodec.tts.model_config import parse_tts_config
 from tadicodec.tts.script import predict
 
 ROOT = Path(__file__).parents[2]
-SHAPE = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 TEXT = "he was not an ill-disposed young man, unless to be rather cold hearted"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny autoregressive model with shared keys and values, in half precision."""
-    torch.manual_seed(0)
-    shape = {"transformers": SHAPE, "codebook_size": 256, "code_features": 24, "duration_size": 64}
-    config = parse_tts_config({"engine": "ar", "text": "bytes", "model": {"ar": shape}})
-    network = build_network(config, inference=True)
-    for value in network.parameters():
-        if value.ndim == 2:
-            torch.nn.init.normal_(value, std=0.3)
-    path = tmp_path_factory.mktemp("entropy") / "ar"
-    save_tts(path, config, network, dtype=torch.float16)
-    return path
+def folder(tiny_coder: Path) -> Path:
+    return tiny_coder
 
 
 def test_tables_are_the_functions() -> None:

@@ -19,11 +19,17 @@ from tadicodec.tdc.faults import ContainerError, CorruptedFile, MissingCoder, Tr
 from tadicodec.tdc.token_stream import TokenStream
 
 SAID = "He was not an ill-disposed young man."
-TEXTS = (SAID, "", None, "Ça va? Привет! 你好, ’tis “odd” \n\n tabs", "\x7f\u200d", "word " * 400, "1963 " * 9)
+TEXTS = (SAID, "", None, "Ça va? Привет! 你好, ’tis “odd” \n\n tabs", "\x7f\u200d", "1963 " * 9)
+
+
+@pytest.fixture(autouse=True)
+def bundled(tiny_coder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models in the place of the bundled ones."""
+    monkeypatch.setattr("tadicodec.entropy.coder.bundled_folder", lambda: tiny_coder)
 
 
 def spoken(count: int, text: str | None = SAID, seed: int = 0, **about: object) -> Speech:
-    codes = torch.randint(1 << 14, (1, count), generator=torch.Generator().manual_seed(seed))
+    codes = torch.randint(256, (1, count), generator=torch.Generator().manual_seed(seed))
     samples = torch.tensor([count * SAMPLES_PER_TOKEN - 7 if count else 0])
     return Speech(codes, torch.tensor([count]), samples, (text,), **about)
 
@@ -45,10 +51,11 @@ def test_all_comes_back(text: str | None, count: int) -> None:
 
 
 def test_sections_longer_than_a_model_reads() -> None:
-    speech = spoken(300, "a long story " * 90)
+    speech = spoken(150, "a long story " * 24)
     data, costs = squeezed_bytes(speech)
     found = from_bytes(data)
-    assert same(speech, found.speech) and found.costs == pytest.approx(costs)
+    assert same(speech, found.speech) and found.costs is not None
+    assert found.costs.speech == pytest.approx(costs.speech) and found.costs.text == pytest.approx(costs.text)
 
 
 def test_prompts_travel(tmp_path: Path) -> None:
@@ -124,7 +131,7 @@ def test_damage_is_refused_or_changes_nothing() -> None:
     speech = spoken(6)
     data = to_bytes(speech, squeeze=True)
     chance = random.Random(0)
-    for _ in range(200):
+    for _ in range(80):
         damaged = bytearray(data)
         damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         try:
@@ -139,7 +146,7 @@ def test_few_bytes_do_not_keep_a_reader_busy() -> None:
     long = data[:10] + b"\xff" * 6 + b"\x7f" + data[13:]
     with pytest.raises((TruncatedFile, CorruptedFile)):
         from_bytes(long)
-    speech = Speech.from_codes(np.zeros(2000, np.int64), text="a" * 4000)
+    speech = Speech.from_codes(np.zeros(400, np.int64), text="a" * 9000)
     assert same(speech, from_bytes(to_bytes(speech, squeeze=True)).speech)
 
 
