@@ -2,8 +2,9 @@
 
     python tools/bench/squeeze.py samples/*.flac [--coder FOLDER]
 
-Reports, for each recording, bit/s of its parts, and how many seconds of speech a second squeezes and reads (beside
-encoding and decoding the sound in the same run), with the processor's name. Every file is read back and compared.
+Reports, for each recording, bit/s of its parts, and how many seconds of speech a second of one core squeezes and reads
+(process time, beside encoding and decoding the sound in the same run), with the processor's name. Every file is read
+back and compared.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tadicodec.tdc.container import from_bytes, squeezed_bytes, to_bytes
 
 @dataclass(frozen=True)
 class Row:
-    """One recording: bit/s of the parts of its file and of a flat one; times faster than the speech itself."""
+    """One recording: bit/s of the parts of its file and of a flat one; seconds of speech for a second of one core."""
 
     name: str
     seconds: float
@@ -48,10 +49,10 @@ def measure(codec: Codec, path: Path, coder: str | None) -> Row:
     wave, rate = read_audio(path)
     words = path.with_suffix(".txt")
     text = words.read_text(encoding="utf-8").strip() if words.is_file() else None
-    moments = [time.perf_counter()]
+    moments = [time.process_time()]
 
     def lap() -> None:
-        moments.append(time.perf_counter())
+        moments.append(time.process_time())
 
     speech = codec.encode(wave, rate, text=text)
     lap()
