@@ -131,7 +131,7 @@ def test_damage_is_refused_or_changes_nothing() -> None:
     speech = spoken(6)
     data = to_bytes(speech, squeeze=True)
     chance = random.Random(0)
-    for _ in range(80):
+    for _ in range(40):
         damaged = bytearray(data)
         damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         try:
@@ -146,8 +146,8 @@ def test_few_bytes_do_not_keep_a_reader_busy() -> None:
     long = data[:10] + b"\xff" * 6 + b"\x7f" + data[13:]
     with pytest.raises((TruncatedFile, CorruptedFile)):
         from_bytes(long)
-    speech = Speech.from_codes(np.zeros(400, np.int64), text="a" * 9000)
-    assert same(speech, from_bytes(to_bytes(speech, squeeze=True)).speech)
+    for speech in (Speech.from_codes(np.zeros(300, np.int64)), Speech.from_codes(np.zeros(9, np.int64), "a" * 2300)):
+        assert same(speech, from_bytes(to_bytes(speech, squeeze=True)).speech)
 
 
 def test_codes_that_fit_no_file_are_refused() -> None:
