@@ -90,9 +90,8 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")
         require_sizes("tadicodec", self, MOST_LAYERS, *layers)
-        require_sizes(
-            "tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", "encoder_conv_layers", least=0
-        )
+        none_too = ("encoder_conv_layers", "prior_layers", "transcriber_layers")
+        require_sizes("tadicodec", self, MOST_LAYERS, *none_too, least=0)
         require_sizes("tadicodec", self, WIDEST, "hidden_size", "num_heads", "patch_size")
         require_sizes("tadicodec", self, WIDEST, "voice_size", "voice_heads", "intermediate_size", least=0)
         require_sizes("tadicodec", self, LARGEST_VOCABULARY, "text_vocab_size")

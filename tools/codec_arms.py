@@ -37,7 +37,7 @@ ARMS: dict[str, list[str]] = {  # name -> values instead of the recipe's
     "9 convolutions, no early CTC": [f"{SHAPE}.encoder_conv_layers=9", "objective.early_weight=0"],
     "320 wide, 4 blocks": [
         *(f"{SHAPE}.{size}" for size in ("hidden_size=320", "num_heads=5", "intermediate_size=960")),
-        f"{SHAPE}.encoder_num_layers=5",
+        *(f"{SHAPE}.{layers}" for layers in ("encoder_conv_layers=3", "encoder_num_layers=2")),
     ],
     "text dropped from a tenth": ["objective.text_drop=0.1"],
     "CTC 0.2": ["objective.ctc_weight=0.2", "objective.transcript_weight=0.2"],

@@ -32,8 +32,8 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Block(block) for _ in range(config.encoder_num_layers))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None, early: list[Tensor] | None = None) -> Tensor:
-        """mel [B, F, 128], lengths [B] frames (None: no padding) -> hidden [B, S, H], S = F or, with convolutions, F / 2
-        rounded up. A list `early` gets what the convolutions, or else half of the blocks, have made, of the same
+        """mel [B, F, 128], lengths [B] frames (None: no padding) -> hidden [B, S, H], S = F or, with convolutions, half
+        of it rounded up. A list `early` gets what the convolutions, or else half of the blocks, have made, of the same
         shape."""
         half = 0 if self.convolutions else len(self.layers) // 2
         if self.convolutions:
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         return x
 
     def through(self, layers: nn.ModuleList, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Some of the transformer's blocks: x [B, S, H], lengths [B] of its own steps (None: no padding) -> [B, S, H]."""
+        """Some of the transformer's blocks: x [B, S, H], lengths [B] of its steps (None: no padding) -> the same."""
         mask = None if lengths is None else key_mask(valid(lengths, x.shape[1]))
         rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
         for layer in layers:
