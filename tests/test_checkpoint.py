@@ -86,6 +86,23 @@ def test_the_largest_sizes_that_are_allowed_do_not_fit_the_weights(
         Codec.from_pretrained(model)
 
 
+def test_no_weights_are_drawn_before_they_are_compared() -> None:
+    """Neither ours nor those of a language model that transformers builds: sizes only reserve memory."""
+    from tadicodec.tts.folder import build_network
+    from tadicodec.tts.model_config import parse_tts_config
+
+    shape = {"codebook_size": 64, "code_features": 8, "duration_size": 32}
+    small = {**LLAMA, "num_attention_heads": 2}
+    for language in (small, {**small, "rms_norm_eps": 1e-5}):  # the second is not the Llama that this package has
+        config = parse_tts_config(
+            {"engine": "ar", "text": "bytes", "model": {"ar": {"transformers": language, **shape}}}
+        )
+        before = torch.get_rng_state()
+        with checkpoint.unfilled():
+            network = build_network(config, inference=True)
+        assert bool((torch.get_rng_state() == before).all()), type(network.lm)
+
+
 def test_weights_beyond_the_memory(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "memory_bytes", lambda: 1000)
     with pytest.raises(InputError, match="GB of memory, this machine has"):

@@ -95,10 +95,15 @@ def notice(message: str) -> None:
     tqdm.write(f"tadicodec: {shown(message)}", file=sys.stderr)
 
 
+def on_terminal() -> bool:
+    """Whether somebody sees standard error, so that progress is worth showing; it may be closed (`2>&-`)."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """On a terminal, a line that says what takes so long, once it has taken more than two seconds."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not on_terminal():
         yield
         return
     timer = threading.Timer(PATIENCE, print, (f"tadicodec: {what} ...",), {"file": sys.stderr})

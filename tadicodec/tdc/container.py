@@ -20,6 +20,7 @@ import torch
 
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
+from tadicodec.guards.streams import read_bounded
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.code_packing import pack_codes, unpack_codes
@@ -29,6 +30,7 @@ from tadicodec.tdc.saved_prompt import prompt_from_bytes, prompt_to_bytes
 MAGIC = b"\x89TDC"  # a first byte above 127, so that nothing takes it for text
 VERSION = 1
 FIXED = struct.Struct(">4sBI")
+LARGEST = 1 << 28  # bytes of a file: half a year of codes
 LONGEST_HEADER = 1 << 20  # bytes; an hour of transcript is a tenth of it
 
 
@@ -138,19 +140,26 @@ def read_token_file(source: str | Path | BinaryIO) -> TokenFile:
         ContainerError: it is truncated, foreign, newer or corrupted; the message names the file.
     """
     if hasattr(source, "read"):
-        return named("standard input", source.read())
+        return named("standard input", read_start(source, "standard input"))
     source = arguments.path("a token file", source)
     try:
         with open(source, "rb") as file:
-            start = file.read(len(MAGIC))
-            # a large foreign file is not read whole to find that out
-            return named(str(source), start + file.read() if start == MAGIC else start)
+            return named(str(source), read_start(file, str(source)))
     except FileNotFoundError:
         raise InputError(f"{source} does not exist; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{source} is a folder; give a .tdc file") from None
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def read_start(file: BinaryIO, name: str) -> bytes:
+    """All bytes of a .tdc file; of another, only those that show that it is none. Raises InputError where no end comes.
+
+    name: what a message calls it.
+    """
+    start = file.read(len(MAGIC))
+    return start + read_bounded(file, name, LARGEST) if MAGIC.startswith(start) else start
 
 
 def named(name: str, data: bytes) -> TokenFile:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from tadicodec.config import CODE_BITS
+from tadicodec.guards.streams import read_bounded
 from tadicodec.tdc.container import (
     FIXED,
+    LARGEST,
     Checksum,
     CorruptedFile,
     TokenFile,
@@ -48,7 +50,7 @@ class TokenStream:
 
     def read_whole(self) -> TokenFile:
         """All of the file at once, for one that carries its prompt behind the codes."""
-        return from_bytes(self.head + self.stream.read())
+        return from_bytes(self.head + read_bounded(self.stream, "the token file", LARGEST))
 
     def codes(self) -> Iterator[Tensor]:
         """Codes [n] int64 as they come; the checksum is compared after the last."""
