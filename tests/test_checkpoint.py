@@ -94,9 +94,8 @@ def test_no_weights_are_drawn_before_they_are_compared() -> None:
     shape = {"codebook_size": 64, "code_features": 8, "duration_size": 32}
     small = {**LLAMA, "num_attention_heads": 2}
     for language in (small, {**small, "rms_norm_eps": 1e-5}):  # the second is not the Llama that this package has
-        config = parse_tts_config(
-            {"engine": "ar", "text": "bytes", "model": {"ar": {"transformers": language, **shape}}}
-        )
+        sizes = {"ar": {"transformers": language, **shape}}
+        config = parse_tts_config({"engine": "ar", "text": "bytes", "model": sizes})
         before = torch.get_rng_state()
         with checkpoint.unfilled():
             network = build_network(config, inference=True)

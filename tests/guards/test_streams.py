@@ -36,13 +36,9 @@ class Endless(io.RawIOBase):
 
 @pytest.fixture(autouse=True)
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in (
-        (recording, "LARGEST"),
-        (container, "LARGEST"),
-        (token_stream, "LARGEST"),
-        (streams, "MOST_TEXT"),
-    ):
-        monkeypatch.setattr(module, name, 100_000)
+    for module in (recording, container, token_stream):
+        monkeypatch.setattr(module, "LARGEST", 100_000)
+    monkeypatch.setattr(streams, "MOST_TEXT", 100_000)
 
 
 def test_up_to_the_bound() -> None:
