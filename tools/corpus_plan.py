@@ -24,6 +24,7 @@ TRAIN_VOICES = (
 )  # fmt: skip
 HIBARI_FACTORS = (1.0, 0.8, 0.87, 0.93, 1.08)  # measured to keep naturalness and to change the speaker
 WHISPERED = "af_nicole"  # not mixed: the result is no speaker one would meet
+FEWEST_CHARACTERS = 4  # a second of a recording; slow readers have 8
 NUMBERED, HELD_EVERY = "kmix", 20  # of the speakers with this name and a number, one in twenty is for validation only
 HOURS = {"hibari": 12.0, "verses": 3.0, "kokoro": 6.0, "mix": 4.0}
 VERSES_FROM = 20001  # numbers of the verses, behind those of sentences.txt
@@ -219,3 +220,9 @@ def real_split(entry: dict, seed: int = 0) -> str:
     if not name and place.isdigit() and int(place) % HELD_EVERY == 0:
         return "valid_unseen"
     return "valid" if number(seed, "real", words_of(entry["text"])) % 50 == 0 else "train"
+
+
+def said_whole(entry: dict) -> bool:
+    """Whether a recording's text may be all that it says: at least so many characters a second. Of some long recordings
+    a transcript has the title alone."""
+    return len(entry["text"]) >= FEWEST_CHARACTERS * entry["seconds"]

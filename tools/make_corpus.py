@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from corpus_manifest import rewrite_manifest, summary
 from corpus_mixes import choose_mixes, known_mixes
-from corpus_plan import HOURS, Sentences, plan, real_split, split_sentences, words_of
+from corpus_plan import HOURS, Sentences, plan, real_split, said_whole, split_sentences, words_of
 from corpus_studio import Item, Recording, Studio, write_flac
 from corpus_verses import verse_lines
 
@@ -34,10 +34,10 @@ REWRITE = 120.0  # seconds between two manifests while synthesis goes on
 
 
 def recordings(speech: Path) -> list[Recording]:
-    """The recorded utterances of FOLDER/manifest.jsonl."""
+    """The recorded utterances of FOLDER/manifest.jsonl whose texts are whole."""
     lines = (speech / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines if line.strip()]
-    return [Recording(entry, speech / entry["audio"]) for entry in entries]
+    return [Recording(entry, speech / entry["audio"]) for entry in entries if said_whole(entry)]
 
 
 def apart(real: Sequence[Recording], sentences: Sentences, seed: int) -> list[Recording]:

@@ -152,6 +152,12 @@ def test_training_says_nothing_that_is_held_out(lines: list[str], tmp_path: Path
     assert other not in {text for _, text in builder.sentences.train}
 
 
+def test_texts_that_leave_out_most_are_left_out() -> None:
+    assert not corpus_plan.said_whole({"text": "XVI.", "seconds": 16.1})
+    assert not corpus_plan.said_whole({"text": "Chapter 34.", "seconds": 5.3})
+    assert corpus_plan.said_whole({"text": "Yes, sir.", "seconds": 1.4})
+
+
 def test_level_and_trim() -> None:
     quiet = np.zeros(24000, np.float32)
     tone = 0.01 * np.sin(np.arange(24000) * 0.1).astype(np.float32)
