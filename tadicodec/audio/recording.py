@@ -16,6 +16,7 @@ from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
 from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
+from tadicodec.guards import arguments
 from tadicodec.guards.streams import read_bounded
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def open_bytes(source: Source, name: str) -> BinaryIO:
     """A regular file opened, or anything that cannot seek read into memory; never empty."""
     if not isinstance(source, str | Path):
         return filled(read_bounded(source, name, LARGEST), name)
-    path = Path(source)
+    path = arguments.path("a recording", source)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give an audio file")
     try:

@@ -69,7 +69,8 @@ class Tally:
     def close(self, as_json: bool, piped: bool) -> int:
         """Print the summary, on stderr when stdout carries the result, and return the exit code."""
         stream = sys.stderr if piped else sys.stdout
-        say(json.dumps(self.document()) if as_json else self.line(), stream)
+        if stream is not None:  # else it is closed, and print() would take the other one for it
+            say(json.dumps(self.document()) if as_json else self.line(), stream)
         return 2 if self.failed else 0
 
 
@@ -89,7 +90,9 @@ def warn(message: str) -> None:
 
 
 def notice(message: str) -> None:
-    """One line on stderr, for people."""
+    """One line on stderr, for people; none where it is closed: standard output may carry a wave."""
+    if sys.stderr is None:
+        return
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
 
     tqdm.write(f"tadicodec: {shown(message)}", file=sys.stderr)
