@@ -139,7 +139,7 @@ def read_token_file(source: str | Path | BinaryIO) -> TokenFile:
         InputError: the file is missing or a folder.
         ContainerError: it is truncated, foreign, newer or corrupted; the message names the file.
     """
-    if hasattr(source, "read"):
+    if not isinstance(source, str | Path) and hasattr(source, "read"):
         return named("standard input", read_start(source, "standard input"))
     source = arguments.path("a token file", source)
     try:
