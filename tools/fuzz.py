@@ -4,7 +4,7 @@
 
 Counts what happened by kind, and exits with 1 if anything else came of it: another exception, a message of more than
 one line or with control characters in it, something a C library printed by itself, or more than ten seconds of
-computing. Takes about seven minutes of one core; says every minute how far it is.
+computing. Takes a few minutes of one core; says every minute how far it is.
 
 A mutation depends on the seed, its kind and its number alone. So one fault is done again, or a run that was cut off
 goes on, with
