@@ -71,7 +71,8 @@ class Tally:
     def close(self, as_json: bool, piped: bool) -> int:
         """Print the summary, on stderr when stdout carries the result, and return the exit code."""
         stream = sys.stderr if piped else sys.stdout
-        say(json.dumps(self.document()) if as_json else self.line(), stream)
+        if stream is not None:  # else it is closed, and print() would take the other one for it
+            say(json.dumps(self.document()) if as_json else self.line(), stream)
         return 2 if self.failed else 0
 
 
@@ -91,16 +92,23 @@ def warn(message: str) -> None:
 
 
 def notice(message: str) -> None:
-    """One line on stderr, for people."""
+    """One line on stderr, for people; none where it is closed: standard output may carry a wave."""
+    if sys.stderr is None:
+        return
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
 
     tqdm.write(f"tadicodec: {shown(message)}", file=sys.stderr)
 
 
+def on_terminal() -> bool:
+    """Whether somebody sees standard error, so that progress is worth showing; it may be closed (`2>&-`)."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """On a terminal, a line that says what takes so long, once it has taken more than two seconds."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not on_terminal():
         yield
         return
     timer = threading.Timer(PATIENCE, print, (f"tadicodec: {what} ...",), {"file": sys.stderr})

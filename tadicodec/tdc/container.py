@@ -25,6 +25,7 @@ from tadicodec.entropy.coder import Named
 from tadicodec.entropy.payload import Costs
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
+from tadicodec.guards.streams import read_bounded
 from tadicodec.outputs import write_bytes
 from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.code_packing import pack_codes, unpack_codes
@@ -37,6 +38,7 @@ MAGIC = b"\x89TDC"  # a first byte above 127, so that nothing takes it for text
 VERSION = 1  # of flat files
 FIXED = struct.Struct(">4sBI")
 BEFORE = 5  # bytes of magic and version
+LARGEST = 1 << 28  # bytes of a file: half a year of codes
 LONGEST_HEADER = 1 << 20  # bytes; an hour of transcript is a tenth of it
 
 
@@ -134,20 +136,27 @@ def read_prompt(source: str | Path | BinaryIO, coder: Named = None) -> Prompt | 
 
 def read_token_file(source: str | Path | BinaryIO, coder: Named = None) -> TokenFile:
     """Read all of a .tdc file, by its path or from an open stream. coder, raises: as `read_tokens`."""
-    if hasattr(source, "read"):
-        return named("standard input", source.read(), coder)
+    if not isinstance(source, str | Path) and hasattr(source, "read"):
+        return named("standard input", read_start(source, "standard input"), coder)
     source = arguments.path("a token file", source)
     try:
         with open(source, "rb") as file:
-            start = file.read(len(MAGIC))
-            # a large foreign file is not read whole to find that out
-            return named(str(source), start + file.read() if start == MAGIC else start, coder)
+            return named(str(source), read_start(file, str(source)), coder)
     except FileNotFoundError:
         raise InputError(f"{source} does not exist; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{source} is a folder; give a .tdc file") from None
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def read_start(file: BinaryIO, name: str) -> bytes:
+    """All bytes of a .tdc file; of another, only those that show that it is none. Raises InputError where no end comes.
+
+    name: what a message calls it.
+    """
+    start = file.read(len(MAGIC))
+    return start + read_bounded(file, name, LARGEST) if MAGIC.startswith(start) else start
 
 
 def named(name: str, data: bytes, coder: Named = None) -> TokenFile:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from tadicodec.config import CODE_BITS
 from tadicodec.entropy.coder import Named
+from tadicodec.guards.streams import read_bounded
 from tadicodec.tdc.container import (
     BEFORE,
     FIXED,
+    LARGEST,
     Checksum,
     TokenFile,
     from_bytes,
@@ -70,7 +72,7 @@ class TokenStream:
 
     def read_whole(self) -> TokenFile:
         """All of the file at once, for one that carries its prompt behind the codes."""
-        return from_bytes(self.head + self.stream.read(), self.coder)
+        return from_bytes(self.head + read_bounded(self.stream, "the token file", LARGEST), self.coder)
 
     def codes(self) -> Iterator[Tensor]:
         """Codes [n] int64 as they come; the checksum is compared after the last."""
