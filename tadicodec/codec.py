@@ -36,7 +36,7 @@ from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream,
 from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import byte_times, word_times
-from tadicodec.runtime.backend import runtime_renderer
+from tadicodec.runtime.backend import TORCH, runtime_renderer
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
@@ -58,6 +58,7 @@ class Codec:
         self.encoder = WaveEncoder(self.model, self.spectrogram, self.limits)
         self.renderer = Renderer(self.model, self.vocoder, self.limits)
         self.folder: Path | None = None
+        self.backend = TORCH
         self.to("cpu", torch.float32)
 
     @classmethod
@@ -81,6 +82,7 @@ class Codec:
         codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or checkpoint.BUNDLED))
         codec.folder = folder
         codec.to(device, dtype).renderer = runtime_renderer(codec.renderer, backend)
+        codec.backend = backend
         return codec
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
