@@ -80,9 +80,8 @@ class Codec:
         config = checkpoint.load_config(folder)
         model, vocoder = checkpoint.load_networks(folder, config)
         codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or checkpoint.BUNDLED))
-        codec.folder = folder
+        codec.folder, codec.backend = folder, backend
         codec.to(device, dtype).renderer = runtime_renderer(codec.renderer, backend)
-        codec.backend = backend
         return codec
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
@@ -108,7 +107,7 @@ class Codec:
     ) -> None:
         """Write config.json, model.safetensors and vocoder/model.safetensors; nothing executable. Loading gives back
         what was stored in dtype (None: as it is). Raises InputError where it cannot write."""
-        tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
+        tokenizer = self.folder and self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
         target = arguments.path("a model folder", folder)
@@ -135,11 +134,8 @@ class Codec:
 
     @torch.inference_mode()
     def transcribe(self, wave: Wave, sample_rate: int) -> str:
-        """What the model's transcriber hears in a wave [N]: lower-case words without punctuation.
-
-        Raises:
-            InputError: as `encode`, or a model without a transcriber, such as the published ones.
-        """
+        """What the model's transcriber hears in a wave [N]: lower-case words without punctuation. Raises InputError as
+        `encode`, and for a model without a transcriber, such as the published ones."""
         if not self.transcribes:
             raise InputError(f"{self.name} has no transcriber; give the text, or an ASR model with --asr")
         return self.encode(wave, sample_rate).text[0] or ""
@@ -219,8 +215,7 @@ class Codec:
         return word_times(self.renderer, speech)
 
     def byte_times(self, speech: Speech, text: bytes) -> np.ndarray | None:
-        """The token at which each byte of a text [n] begins in one utterance, [n] float64, as `write_tokens(squeeze=)`
-        asks; None where this model cannot tell, such as the published ones."""
+        """The token at which each byte of a text [n] begins in one utterance, [n] float64; None without an aligner."""
         return byte_times(self.renderer, speech, text)
 
     @torch.inference_mode()
@@ -250,6 +245,6 @@ class Codec:
 
     def info(self) -> dict[str, Any]:
         """What this model is, for people and for machines."""
-        whole, vocoder = self.model, self.vocoder
-        parts = {"codec": whole, "encoder": whole.encoder, "decoder": whole.decoder, "vocoder": vocoder}
+        whole = self.model
+        parts = {"codec": whole, "encoder": whole.encoder, "decoder": whole.decoder, "vocoder": self.vocoder}
         return {**self.limits.describe(), "parameters": {name: count_weights(part) for name, part in parts.items()}}
