@@ -45,7 +45,7 @@ from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 class Codec:
     """A loaded model. Make one with `Codec.from_pretrained()`."""
 
-    sample_rate, token_rate = 24000, TOKEN_RATE
+    sample_rate, token_rate, backend = 24000, TOKEN_RATE, TORCH
 
     def __init__(
         self, config: CodecConfig, model: Autoencoder, vocoder: Vocoder, tokenizer: TextTokenizer, *, name: str = ""
@@ -58,7 +58,6 @@ class Codec:
         self.encoder = WaveEncoder(self.model, self.spectrogram, self.limits)
         self.renderer = Renderer(self.model, self.vocoder, self.limits)
         self.folder: Path | None = None
-        self.backend = TORCH
         self.to("cpu", torch.float32)
 
     @classmethod
