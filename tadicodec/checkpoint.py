@@ -83,14 +83,20 @@ def load_config(folder: Path) -> CodecConfig:
     return read_config(folder / "config.json")
 
 
+INITIALISERS = (nn.init.__name__, "transformers.initialization")  # while it builds, transformers puts its own there
+FILLERS = (Tensor.zero_, Tensor.fill_)
+
+
 class Unfilled(TorchFunctionMode):
     """While it is active, initial weights are not drawn. (torch's meta device would do the same, and import its
     compiler for seconds.)"""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(function, "__module__", "") == nn.init.__name__:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        tensor = kwargs["tensor"] if "tensor" in kwargs else next(iter(args), None)
+        filled = function in FILLERS and isinstance(tensor, nn.Parameter)  # what `nn.init.zeros_` and `ones_` call
+        if filled or getattr(function, "__module__", "") in INITIALISERS:
+            return tensor
         return function(*args, **kwargs)
 
 

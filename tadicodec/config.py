@@ -78,7 +78,7 @@ class AutoencoderConfig:
     text_vocab_size: int = 32100
     sigma: float = 1e-5
     time_scheduler: str = "linear"
-    encoder_join: int = 0  # ours; encoder blocks after which two frames become one, 25 Hz; 0: they never do
+    encoder_conv_layers: int = 0  # ours; convolution blocks before the encoder's others, all at 25 Hz; 0: none, 50 Hz
     patch_size: int = 1  # ours; mel frames a decoder position covers
     prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
     voice_size: int = 0  # ours; width of what tells a prior about the voice of the whole utterance; 0: nothing does
@@ -90,7 +90,8 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")
         require_sizes("tadicodec", self, MOST_LAYERS, *layers)
-        require_sizes("tadicodec", self, MOST_LAYERS, "prior_layers", "transcriber_layers", "encoder_join", least=0)
+        none_too = ("encoder_conv_layers", "prior_layers", "transcriber_layers")
+        require_sizes("tadicodec", self, MOST_LAYERS, *none_too, least=0)
         require_sizes("tadicodec", self, WIDEST, "hidden_size", "num_heads", "patch_size")
         require_sizes("tadicodec", self, WIDEST, "voice_size", "voice_heads", "intermediate_size", least=0)
         require_sizes("tadicodec", self, LARGEST_VOCABULARY, "text_vocab_size")
@@ -99,8 +100,6 @@ class AutoencoderConfig:
             raise InputError("config: voice_size tells a prior about the voice; give prior_layers, too")
         if self.voice_heads < 0 or self.voice_heads and not self.voice_size:
             raise InputError("config: voice_heads sum up a voice; give voice_size, too, or leave them 0")
-        if not 0 <= self.encoder_join < self.encoder_num_layers:
-            raise InputError("config: encoder_join is 0 or more, and some of the encoder's blocks follow it")
         if type(self.down_sample_factor) is not int or self.down_sample_factor != DOWN_SAMPLE_FACTOR:
             raise InputError(f"config: down_sample_factor {self.down_sample_factor} is not supported, only 8")
         if type(self.vq_emb_dim) is not int or not 1 <= self.vq_emb_dim <= WIDEST_CODE:
@@ -124,7 +123,7 @@ class AutoencoderConfig:
     @property
     def frames_per_state(self) -> int:
         """Mel frames that one of the encoder's states stands for."""
-        return 2 if self.encoder_join else 1
+        return 2 if self.encoder_conv_layers else 1
 
     def states(self, frames: Any) -> Any:
         """Encoder states (a number or a tensor of them) of so many mel frames."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,38 @@ def test_the_largest_sizes_that_are_allowed_do_not_fit_the_weights(
     change(model, section, name, value)
     with pytest.raises(InputError, match="does not fit its config.json|cannot be built"):
         Codec.from_pretrained(model)
+
+
+def test_no_weights_are_written_before_they_are_compared() -> None:
+    """A model folder of kilobytes may ask for gigabytes: they are reserved, and the weights turn out to be smaller."""
+    from tadicodec.model.transformer import TimedRMSNorm
+
+    started = TimedRMSNorm(16).to_weight
+    assert bool((started.weight == 0).all()) and bool((started.bias == 1).all())
+    before = Path("/proc/self/statm").read_text().split()[1] if Path("/proc/self/statm").exists() else "0"
+    with checkpoint.unfilled():
+        big = [TimedRMSNorm(8192) for _ in range(2)]  # 0.5 GB
+        buffer = torch.ones(3).zero_().fill_(2)
+    if before != "0":
+        grown = (int(Path("/proc/self/statm").read_text().split()[1]) - int(before)) * os.sysconf("SC_PAGE_SIZE")
+        assert grown < 1e8, big
+    assert bool((buffer == 2).all())
+
+
+def test_no_weights_are_drawn_before_they_are_compared() -> None:
+    """Neither ours nor those of a language model that transformers builds: sizes only reserve memory."""
+    from tadicodec.tts.folder import build_network
+    from tadicodec.tts.model_config import parse_tts_config
+
+    shape = {"codebook_size": 64, "code_features": 8, "duration_size": 32}
+    small = {**LLAMA, "num_attention_heads": 2}
+    for language in (small, {**small, "rms_norm_eps": 1e-5}):  # the second is not the Llama that this package has
+        sizes = {"ar": {"transformers": language, **shape}}
+        config = parse_tts_config({"engine": "ar", "text": "bytes", "model": sizes})
+        before = torch.get_rng_state()
+        with checkpoint.unfilled():
+            network = build_network(config, inference=True)
+        assert bool((torch.get_rng_state() == before).all()), type(network.lm)
 
 
 def test_weights_beyond_the_memory(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,16 +32,17 @@ COMMON = ["precision=float32", "optim.warmup=50", "optim.decay=0", "loop.ema=0.9
 SHAPE = "model.model.tadicodec"
 ARMS: dict[str, list[str]] = {  # name -> values instead of the recipe's
     "recipe": [],
-    "3 blocks at 50 Hz": [f"{SHAPE}.encoder_num_layers=3", f"{SHAPE}.encoder_join=0"],
-    "joined after 1 block": [f"{SHAPE}.encoder_join=1"],
+    "3 blocks at 50 Hz": [f"{SHAPE}.encoder_num_layers=3", f"{SHAPE}.encoder_conv_layers=0"],
+    "3 convolutions, 6 blocks": [f"{SHAPE}.encoder_num_layers=6", f"{SHAPE}.encoder_conv_layers=3"],
+    "9 convolutions, no early CTC": [f"{SHAPE}.encoder_conv_layers=9", "objective.early_weight=0"],
     "320 wide, 4 blocks": [
         *(f"{SHAPE}.{size}" for size in ("hidden_size=320", "num_heads=5", "intermediate_size=960")),
-        f"{SHAPE}.encoder_num_layers=5",
+        *(f"{SHAPE}.{layers}" for layers in ("encoder_conv_layers=3", "encoder_num_layers=2")),
     ],
     "text dropped from a tenth": ["objective.text_drop=0.1"],
     "CTC 0.2": ["objective.ctc_weight=0.2", "objective.transcript_weight=0.2"],
     "CTC 1": ["objective.ctc_weight=1.0", "objective.transcript_weight=1.0"],
-    "early CTC": ["objective.early_weight=0.3"],
+    "no early CTC": ["objective.early_weight=0"],
     "entropy 0.1": ["objective.entropy_weight=0.1"],
     "listening": ["objective.hear_weight=0.2"],
     "no voice losses": ["objective.speaker_weight=0", "objective.voice_weight=0"],

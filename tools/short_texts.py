@@ -95,9 +95,15 @@ def listen(asr: Transcriber, wave: np.ndarray, rate: int) -> str:
 
 def errors(words: str, heard: str) -> Edits:
     """Word errors; how numbers and initials are written does not matter, nor where a recogniser puts its spaces."""
+    letters = re.sub(r"\b[A-Z]{2,5}\b", lambda found: " ".join(found[0]), heard)  # BBC, where b b c was to be heard
     digits = re.sub(r"(\d)[-, ]*(?=\d)", r"\1 ", heard)  # one by one, if that is what was to be heard
     found = []
-    for said in (letters_only(heard), letters_only(heard.replace("-", " ")), letters_only(digits)):
+    for said in (
+        letters_only(heard),
+        letters_only(heard.replace("-", " ")),
+        letters_only(digits),
+        letters_only(letters),
+    ):
         same = said.replace(" ", "") == words.replace(" ", "")
         found.append(seed_tts(words, words if same else said))
     return min(found, key=lambda edits: edits.total)

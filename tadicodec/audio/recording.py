@@ -16,6 +16,8 @@ from tadicodec.audio.ffmpeg import FfmpegError, available, open_ffmpeg
 from tadicodec.audio.marks import CUT, DAMAGED, Marks, contents, cut_mp4, read_marks
 from tadicodec.audio.quiet import QuietFile
 from tadicodec.errors import InputError, InputWarning
+from tadicodec.guards import arguments
+from tadicodec.guards.streams import read_bounded
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -24,6 +26,7 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; a header outside is damaged or 
 BLOCK = 1 << 18  # samples: a header's length is not believed
 SMALL = 1 << 12  # samples read at once
 SLACK = 0.25  # seconds by which a length may fall short of the announced one: encoders' delays, rounded durations
+LARGEST = 1 << 31  # bytes of a recording from a pipe, which is held in memory: three hours of stereo
 NEVER = 1 << 62  # samples: what libsndfile says of a FLAC that was written into a pipe
 LOUD = 2.0  # of full scale; decoders of lossy formats overshoot by less
 
@@ -259,13 +262,14 @@ def open_sound(name: str, stream: BinaryIO, marks: Marks) -> Sound:
 def open_bytes(source: Source, name: str) -> BinaryIO:
     """A regular file opened, or anything that cannot seek read into memory; never empty."""
     if not isinstance(source, str | Path):
-        return filled(source.read(), name)
-    path = Path(source)
+        return filled(read_bounded(source, name, LARGEST), name)
+    path = arguments.path("a recording", source)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give an audio file")
     try:
         if path.exists() and not path.is_file():
-            return filled(path.read_bytes(), str(path))
+            with open(path, "rb") as device:
+                return filled(read_bounded(device, str(path), LARGEST), str(path))
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); record or copy it again")
         return open(path, "rb", buffering=0)  # libsndfile reads from the descriptor, wherever that stands

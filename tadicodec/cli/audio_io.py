@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from tadicodec.cli.closing import on_terminal
 from tadicodec.cli.paths import Job
 from tadicodec.cli.pipes import binary_input, binary_output
 
@@ -37,7 +37,7 @@ def shown(blocks: Iterable[np.ndarray], seconds: float, sample_rate: int) -> Ite
     """The same blocks [n], while a bar on a terminal counts the seconds of audio; none for what is done at once."""
     from tqdm import tqdm
 
-    hidden = seconds <= LONG or sys.stderr is None or not sys.stderr.isatty()
+    hidden = seconds <= LONG or not on_terminal()
     form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
     with tqdm(total=round(seconds), bar_format=form, disable=hidden, leave=False) as bar:
         for block in blocks:

@@ -20,11 +20,12 @@ PATIENCE = 2.0  # seconds
 @dataclass(frozen=True)
 class Receipt:
     """What is known of one utterance that is done; `bytes` is the size of its whole token file, with text, header and
-    prompt."""
+    prompt. `code_bits` is what the codes take of it where they are squeezed; None: 14 bits each."""
 
     seconds: float
     tokens: int
     bytes: int
+    code_bits: float | None = None
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Tally:
         seconds = sum(receipt.seconds for receipt in self.receipts)
         tokens = sum(receipt.tokens for receipt in self.receipts)
         size = sum(receipt.bytes for receipt in self.receipts)
+        code_bits = sum(CODE_BITS * r.tokens if r.code_bits is None else r.code_bits for r in self.receipts)
         per_second = 1 / seconds if seconds else 0.0
         return {
             "action": self.verb,
@@ -50,7 +52,7 @@ class Tally:
             "failed": self.failed,
             "seconds": round(seconds, 4),
             "tokens": tokens,
-            "code_bits_per_second": round(CODE_BITS * tokens * per_second, 3),
+            "code_bits_per_second": round(code_bits * per_second, 3),
             "total_bits_per_second": round(8 * size * per_second, 3),
             "real_time_factor": round((time.perf_counter() - self.started) * per_second, 4),
         }
@@ -69,7 +71,8 @@ class Tally:
     def close(self, as_json: bool, piped: bool) -> int:
         """Print the summary, on stderr when stdout carries the result, and return the exit code."""
         stream = sys.stderr if piped else sys.stdout
-        say(json.dumps(self.document()) if as_json else self.line(), stream)
+        if stream is not None:  # else it is closed, and print() would take the other one for it
+            say(json.dumps(self.document()) if as_json else self.line(), stream)
         return 2 if self.failed else 0
 
 
@@ -89,16 +92,23 @@ def warn(message: str) -> None:
 
 
 def notice(message: str) -> None:
-    """One line on stderr, for people."""
+    """One line on stderr, for people; none where it is closed: standard output may carry a wave."""
+    if sys.stderr is None:
+        return
     from tqdm import tqdm  # its write() keeps clear of a progress bar, if one is showing
 
     tqdm.write(f"tadicodec: {shown(message)}", file=sys.stderr)
 
 
+def on_terminal() -> bool:
+    """Whether somebody sees standard error, so that progress is worth showing; it may be closed (`2>&-`)."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """On a terminal, a line that says what takes so long, once it has taken more than two seconds."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not on_terminal():
         yield
         return
     timer = threading.Timer(PATIENCE, print, (f"tadicodec: {what} ...",), {"file": sys.stderr})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import say
+from tadicodec.cli.closing import on_terminal, say
 from tadicodec.eval.systems.system import SYSTEMS
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from tadicodec.eval.run import run as run_jobs
 
     evaluation, settings, device = prepare(args)
-    progress = sys.stderr is not None and sys.stderr.isatty()
+    progress = on_terminal()
     with open_results(evaluation.out, settings, args.overwrite) as file:
         results = run_jobs(evaluation, file, progress)
         report = make_report(evaluation, results, header(args, evaluation, settings, device))

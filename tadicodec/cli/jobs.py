@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Protocol
 
-from tadicodec.cli.closing import Receipt, Tally, report
+from tadicodec.cli.closing import Receipt, Tally, on_terminal, report
 from tadicodec.cli.paths import Job, Work
 from tadicodec.errors import InputError
 
@@ -41,7 +40,7 @@ def run_work(work: Work, worker: Worker, batch_size: int, tally: Tally, strict: 
         return
     from tqdm import tqdm
 
-    with tqdm(total=len(work.jobs), unit="file", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(total=len(work.jobs), unit="file", disable=not on_terminal(), leave=False) as bar:
         good = measure_all(work.jobs, worker, tally)
         bar.update(tally.failed)
         for start in range(0, len(good), batch_size):

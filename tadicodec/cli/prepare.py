@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import report, say
+from tadicodec.cli.closing import on_terminal, report, say
 from tadicodec.errors import InputError
 
 
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from tadicodec.data.feature_maker import prepare_features
 
     mel = MelConfig() if args.model is None else load_config(find_model(args.model)).mel
-    progress = sys.stderr is not None and sys.stderr.isatty()
+    progress = on_terminal()
     clips = prepare_features(args.manifest, args.out, mel, args.workers, progress=progress)
     say(f"prepared {clips} clips in {args.out}")
     return 0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import say
+from tadicodec.cli.closing import on_terminal, say
 from tadicodec.errors import InputError
 from tadicodec.quant.methods import METHODS
 
@@ -103,7 +102,7 @@ def quantize_codec_folder(args: argparse.Namespace, sections: Sections, folder: 
     job = read_job(args, sections)
     codec = Codec.from_pretrained(folder)
     check_codec(codec, job)
-    progress = sys.stderr is not None and sys.stderr.isatty()
+    progress = on_terminal()
     with tempfile.TemporaryDirectory() as scratch:
         features = find_features(args.data, codec, job, Path(scratch)) if job.method.trains else None
         result = quantize_codec(codec, job, features, progress=progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tadicodec.cli import options
 from tadicodec.cli.closing import notice, warn
 from tadicodec.cli.loading import SAVED, load_codec
-from tadicodec.errors import InputError
+from tadicodec.errors import InputError, reason
 
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
@@ -53,6 +54,17 @@ def port(text: str) -> int:
     return value
 
 
+def check_address(host: str, number: int) -> None:
+    """Raise InputError unless a server could listen there; asked before models are loaded for nothing."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot listen at {host}, port {number}: {reason(error)}") from error
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `tadicodec serve` until Ctrl-C or SIGTERM: then nothing new is taken, and what was begun is finished. Raises
     InputError."""
@@ -64,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
     config = ServeConfig(**limits, token=os.environ.get(TOKEN_VARIABLE))
+    check_address(args.host, args.port)
     voices = load_voices(args.voices)
     if args.threads is not None:
         torch.set_num_threads(args.threads)

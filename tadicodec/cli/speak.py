@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import Receipt, Tally, report, waiting
+from tadicodec.cli.closing import Receipt, Tally, on_terminal, report, waiting
 from tadicodec.cli.loading import Voice, load_codec, read_voice
 from tadicodec.cli.paths import PIPE, Job
 from tadicodec.cli.pipes import binary_output
 from tadicodec.cli.transcripts import given_text
 from tadicodec.errors import InputError
+from tadicodec.guards.streams import MOST_TEXT, read_bounded, read_text_file
 
 if TYPE_CHECKING:
     from tadicodec.speech import Prompt
@@ -98,7 +99,7 @@ def one_text(text: str) -> str:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("- reads the text from standard input; pipe it in")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return read_bounded(sys.stdin.buffer, "standard input", MOST_TEXT).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("standard input is not UTF-8 text") from None
 
@@ -106,7 +107,7 @@ def one_text(text: str) -> str:
 def read_lines(path: Path) -> list[str]:
     """Lines without their surrounding spaces. Raises InputError."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text_file(path).splitlines()]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a text file with one sentence a line") from None
     except (UnicodeDecodeError, OSError) as error:
@@ -167,7 +168,7 @@ def speak_all(talk: Talk, lines: list[str], jobs: list[Job], tally: Tally) -> No
     if len(jobs) == 1:
         tally.receipts.append(talk.say(lines[0], jobs[0]))
         return
-    for text, job in zip(tqdm(lines, unit="line", disable=not sys.stderr.isatty(), leave=False), jobs):
+    for text, job in zip(tqdm(lines, unit="line", disable=not on_terminal(), leave=False), jobs):
         try:
             tally.receipts.append(talk.say(text, job))
         except InputError as error:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tadicodec.cli import options
-from tadicodec.cli.closing import report, say
+from tadicodec.cli.closing import on_terminal, report, say
 from tadicodec.cli.loading import load_codec
 from tadicodec.errors import InputError
 
@@ -90,7 +89,7 @@ def tokenize(args: argparse.Namespace, corpus: Corpus, share: Share) -> Done:
     from tadicodec.data.cluster import Place, tokenize_on_ray
     from tadicodec.data.token_corpus import tokenize_corpus
 
-    hidden = sys.stderr is None or not sys.stderr.isatty() or share.rank != 0
+    hidden = not on_terminal() or share.rank != 0
     settings = {"shard_seconds": 60.0 * args.shard_minutes, "overwrite": args.overwrite, "strict": args.strict}
     with tqdm(unit="recording", disable=hidden) as bar:
         progress = listing(bar.update)

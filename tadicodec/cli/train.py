@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from tadicodec.cli.closing import notice
+from tadicodec.cli.closing import notice, on_terminal
 from tadicodec.guards.extras import need
 
 INTERRUPTED = 130  # as shells report Ctrl-C: a script must not take the checkpoint for the finished model
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     need("accelerate", "training")
     from tadicodec.train.recipe import run_recipe
 
-    progress = sys.stderr is not None and sys.stderr.isatty()
+    progress = on_terminal()
     state = run_recipe(args.recipe, args.overrides, progress=progress, model=args.model)
     if not getattr(state, "interrupted", False):
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tadicodec.errors import InputError
+from tadicodec.guards.streams import read_text_file
 
 
 def one_text(option: str | None, folder: bool) -> str | None:
@@ -50,7 +51,7 @@ def sidecar_text(audio: Path | None) -> str | None:
 def read_text(path: Path) -> str:
     """A text file as one line."""
     try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split())
+        return " ".join(read_text_file(path).split())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the text itself or an existing .txt file") from None
     except UnicodeDecodeError:

@@ -50,9 +50,11 @@ def series(name: str, value: Any) -> Iterator[Any]:
 
 
 def path(name: str, value: Any) -> Path:
-    """A place in the file system. Raises InputError for what is no string and no path."""
+    """A place in the file system. Raises InputError for what is no string and no path, or a name with a NUL in it."""
     if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
         raise InputError(f"{name} is a path or its name as a string, not {described(value)}")
+    if "\0" in os.fspath(value):  # no system takes it, and Python says so in another way at each call
+        raise InputError(f"{name} is a path without NUL characters, not {described(str(value))}")
     return Path(value)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.errors import InputError, reason
+from tadicodec.guards.streams import read_text_file
 
 COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*')
 LARGEST = 1 << 63  # of whole numbers, exclusive: what a tensor's size or a seed can be
@@ -50,7 +51,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         InputError: missing, not UTF-8, not JSON, or not an object with keys and values.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid JSON: not UTF-8 text") from error
     except OSError as error:
@@ -67,7 +68,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 def read_yaml(path: Path) -> Any:
     """A recipe's document. Raises InputError for a file that is not UTF-8 text or that `parse_yaml` refuses."""
     try:
-        return parse_yaml(path.read_text(encoding="utf-8-sig"))
+        return parse_yaml(read_text_file(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML: not UTF-8 text") from error
     except OSError as error:

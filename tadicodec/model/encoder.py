@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.config import AutoencoderConfig
+from tadicodec.model.convolution import ConvolutionBlock, windows
 from tadicodec.model.lengths import valid
 from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise, rotary_tables
 
@@ -14,49 +15,56 @@ from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise,
 class Encoder(nn.Module):
     """Mel to states, by blocks of a transformer that look in both directions.
 
-    With `encoder_join`, pairs of frames are joined after so many blocks: 80 ms windows make neighbours alike, so the
-    later blocks do at 25 Hz, for half the work, what they would do at 50 Hz (the subsampling of every recogniser, here
-    behind the blocks that see single frames).
+    With `encoder_conv_layers`, two convolutions of three frames halve the rate and so many convolution blocks stand
+    before the transformer's: speech sounds are near each other, and attention alone needs many hours to find that out.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.head_size = config.hidden_size // config.num_heads
-        self.join = config.encoder_join
-        self.in_linear = nn.Linear(config.mel_dim, config.hidden_size)
-        if self.join:
-            self.join_linear = nn.Linear(2 * config.hidden_size, config.hidden_size)
         block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size)
+        if config.encoder_conv_layers:
+            self.in_linear = nn.Linear(3 * config.mel_dim, config.hidden_size)
+            self.join_linear = nn.Linear(3 * config.hidden_size, config.hidden_size)
+        else:
+            self.in_linear = nn.Linear(config.mel_dim, config.hidden_size)
+        self.convolutions = nn.ModuleList(ConvolutionBlock(block) for _ in range(config.encoder_conv_layers))
         self.layers = nn.ModuleList(Block(block) for _ in range(config.encoder_num_layers))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None, early: list[Tensor] | None = None) -> Tensor:
-        """mel [B, F, 128], lengths [B] frames (None: no padding) -> hidden [B, S, H], S = F or, where pairs are joined,
-        F / 2 rounded up. A list `early` gets what half of the blocks at that rate have made, of the same shape."""
-        x, layers = self.in_linear(mel), self.layers
-        if self.join:
-            x = self.pairs(self.through(layers[: self.join], x, lengths), lengths)
+        """mel [B, F, 128], lengths [B] frames (None: no padding) -> hidden [B, S, H], S = F or, with convolutions, half
+        of it rounded up. A list `early` gets what the convolutions, or else half of the blocks, have made, of the same
+        shape."""
+        half = 0 if self.convolutions else len(self.layers) // 2
+        if self.convolutions:
+            x = self.near(mel, lengths)
             lengths = None if lengths is None else (lengths + 1) // 2
-            layers = layers[self.join :]
+        else:
+            x = self.in_linear(mel)
+        x = self.through(self.layers[:half], x, lengths)
         if early is not None:
-            half = len(layers) // 2
-            x, layers = self.through(layers[:half], x, lengths), layers[half:]
             early.append(normalise(x))
-        return normalise(self.through(layers, x, lengths))
+        return normalise(self.through(self.layers[half:], x, lengths))
+
+    def near(self, mel: Tensor, lengths: Tensor | None) -> Tensor:
+        """The convolutions: mel [B, F, 128], lengths [B] frames -> [B, F / 2 rounded up, H]."""
+        frames = None if lengths is None else valid(lengths, mel.shape[1])[..., None].to(mel.dtype)
+        x = F.gelu(self.in_linear(windows(kept(mel, frames))))
+        x = F.gelu(self.join_linear(windows(kept(x, frames), step=2)))
+        states = None if frames is None else frames[:, ::2]
+        for block in self.convolutions:
+            x = block(x, states)
+        return x
 
     def through(self, layers: nn.ModuleList, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Some of the blocks: x [B, S, H], lengths [B] of its own steps (None: no padding) -> [B, S, H]."""
+        """Some of the transformer's blocks: x [B, S, H], lengths [B] of its steps (None: no padding) -> the same."""
         mask = None if lengths is None else key_mask(valid(lengths, x.shape[1]))
         rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
         for layer in layers:
             x = layer(x, rotary, mask)
         return x
 
-    def pairs(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Join pairs of frames: x [B, F, H], lengths [B] frames -> [B, F / 2 rounded up, H].
 
-        A last frame alone is joined with zeros, not with what a batch has behind it.
-        """
-        if lengths is not None:
-            x = x * valid(lengths, x.shape[1])[..., None]
-        x = F.pad(x, (0, 0, 0, x.shape[1] % 2))
-        return self.join_linear(x.unflatten(1, (-1, 2)).flatten(2))
+def kept(x: Tensor, keep: Tensor | None) -> Tensor:
+    """x [B, S, H] with zeros where keep [B, S, 1] is 0 (None: as it is)."""
+    return x if keep is None else x * keep

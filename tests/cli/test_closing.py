@@ -1,6 +1,7 @@
 import json
+import sys
 
-from tadicodec.cli.closing import Receipt, Tally
+from tadicodec.cli.closing import Receipt, Tally, on_terminal, report, waiting
 
 
 def test_figures():
@@ -21,3 +22,13 @@ def test_line_and_json(capsys):
     tally.close(as_json=True, piped=True)
     captured = capsys.readouterr()
     assert captured.out == "" and json.loads(captured.err)["tokens"] == 50
+
+
+def test_closed_streams(capsys, monkeypatch):
+    """What stderr would get must not end up in the bytes on stdout, nor stop anything."""
+    monkeypatch.setattr(sys, "stderr", None)
+    report("a fault")
+    with waiting("long"):
+        assert not on_terminal()
+    assert Tally("encoded", [Receipt(8.0, 50, 200)]).close(as_json=True, piped=True) == 0
+    assert capsys.readouterr().out == ""

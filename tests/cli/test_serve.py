@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tadicodec.cli.main import build_parser
+from tadicodec.cli.main import build_parser, main
 
 httpx = pytest.importorskip("httpx")
 for name in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
@@ -69,3 +70,12 @@ def test_sigterm_lets_it_finish_what_it_has(cli, tmp_path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_where_it_cannot_listen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Said in one line, before a model is loaded."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for host, port in (("127.0.0.1", taken.getsockname()[1]), ("no host\n", 8000), ("x" * 300, 8000)):
+            assert main(["serve", "--host", host, "--port", str(port)]) == 2
+            lines = capsys.readouterr().err.splitlines()
+            assert len(lines) == 1 and "cannot listen at" in lines[0]

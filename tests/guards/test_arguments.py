@@ -18,7 +18,25 @@ from tests.conftest import tiny_codec, voice
 
 ROOT = Path(__file__).parents[2]
 ODD: list[Any] = [
-    *(None, True, 0, -3, 7, 2.5, float("nan"), 1j, "24000", "", b"bytes", object(), int, [], [1.5, 2.5], ["a", 3]),
+    *(
+        None,
+        True,
+        0,
+        -3,
+        7,
+        2.5,
+        float("nan"),
+        1j,
+        "24000",
+        "",
+        "a\0.wav",
+        b"bytes",
+        object(),
+        int,
+        [],
+        [1.5, 2.5],
+        ["a", 3],
+    ),
     *({}, {"a": 1}, (), set(), np.float32(3), np.zeros((2, 3, 4)), np.array(["x"]), np.array([None]), np.zeros(0)),
     *(torch.tensor(3), torch.zeros(2, 2, 2), torch.tensor([1j]), torch.ones(3, dtype=torch.bool), Path("no/such")),
     *(range(3), (number for number in ()), Exception, [None], [[0.0, 0.1]], torch.float32, torch.device("cpu")),

@@ -1,4 +1,4 @@
-"""An encoder whose later blocks work at 25 Hz: padding changes nothing, and as many states and codes come out."""
+"""An encoder with convolutions works at 25 Hz: padding changes nothing, and as many states and codes come out."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.convolution import KERNEL, Convolution, windows
 from tests.conftest import tiny_codec, tiny_config, voice
 
 
-def joined() -> Autoencoder:
+def convolving() -> Autoencoder:
     torch.manual_seed(0)
-    return Autoencoder(tiny_config(encoder_num_layers=3, encoder_join=1).autoencoder).eval()
+    return Autoencoder(tiny_config(encoder_num_layers=2, encoder_conv_layers=2).autoencoder).eval()
 
 
 @pytest.mark.parametrize("frames", [16, 19])
 def test_an_item_in_a_batch_is_as_alone(frames: int) -> None:
-    model, mel = joined(), torch.randn(2, 24, 128)
+    model, mel = convolving(), torch.randn(2, 24, 128)
     lengths = torch.tensor([24, frames])
     hidden = model.encoder(mel, lengths)
     alone = model.encoder(mel[1:, :frames])
@@ -30,23 +32,33 @@ def test_an_item_in_a_batch_is_as_alone(frames: int) -> None:
     torch.testing.assert_close(model.latents(mel, lengths)[1, : own.shape[1]], own[0], atol=1e-5, rtol=1e-4)
 
 
-def test_codes_and_letters_come_from_joined_states() -> None:
-    model, mel = joined(), torch.randn(2, 24, 128)
+def test_codes_and_letters_come_from_states_at_25_hz() -> None:
+    model, mel = convolving(), torch.randn(2, 24, 128)
     codes, letters = model.listen(mel, torch.tensor([24, 16]))
     assert codes.shape == (2, 3) and codes[1, 2] == 0
     alone, said = model.listen(mel[1:, :16])
     assert torch.equal(codes[1, :2], alone[0]) and letters[1] == said[0]
 
 
-def test_some_blocks_follow() -> None:
-    with pytest.raises(InputError, match="encoder_join"):
-        tiny_config(encoder_num_layers=2, encoder_join=2)
+def test_impossible_shapes() -> None:
+    with pytest.raises(InputError, match="encoder_conv_layers"):
+        tiny_config(encoder_conv_layers=-1)
     with pytest.raises(InputError, match="voice_size"):
         tiny_config(voice_heads=2)
 
 
-def test_a_codec_with_joined_frames_and_attentive_voices_batches_as_single(tmp_path: Path) -> None:
-    codec = tiny_codec(encoder_num_layers=2, encoder_join=1, voice_size=8, voice_heads=2)
+def test_the_convolution_is_torch_s_of_one_dimension() -> None:
+    conv = Convolution(8)
+    x = torch.randn(2, 15, 8)
+    expected = F.conv1d(x.mT, conv.depthwise.weight, conv.depthwise.bias, padding=KERNEL // 2, groups=8).mT
+    torch.testing.assert_close(conv.along_time(x), expected)
+    torch.testing.assert_close(
+        windows(x, step=2)[:, 1], torch.cat([x[:, 1], x[:, 2], x[:, 3]], dim=-1), atol=0.0, rtol=0.0
+    )
+
+
+def test_a_codec_with_convolutions_and_attentive_voices_batches_as_single(tmp_path: Path) -> None:
+    codec = tiny_codec(encoder_num_layers=2, encoder_conv_layers=1, voice_size=8, voice_heads=2)
     codec.save_pretrained(tmp_path / "model")
     codec = Codec.from_pretrained(tmp_path / "model")
     waves = [voice(1.3), voice(0.7, pitch=200.0)]

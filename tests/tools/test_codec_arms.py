@@ -16,7 +16,7 @@ from tadicodec.train.codec_objective import CodecObjective
 from tadicodec.train.recipe_file import checked, read_recipe
 from tests.data.test_manifest import write_corpus
 
-SMALL = ["hidden_size=32", "num_heads=2", "intermediate_size=32", "encoder_num_layers=2", "encoder_join=1"]
+SMALL = ["hidden_size=32", "num_heads=2", "intermediate_size=32", "encoder_num_layers=2", "encoder_conv_layers=1"]
 
 
 @pytest.mark.parametrize("arm", codec_arms.ARMS)

@@ -31,7 +31,18 @@ def test_it_sees_faults() -> None:
         os.write(2, b"a library's own words\n")
 
     for attempt, sign in ((crash, "KeyError"), (talk, "a library's own words")):
-        outcome = fuzz.tried("kind", attempt, 2, random.Random(0))
+        outcome = fuzz.tried("kind", attempt, range(2), 0)
         assert len(outcome.faults) == 2 and sign in outcome.faults[0]
         assert fuzz.summary({"kind": outcome}) == 1
-    assert fuzz.summary({"kind": fuzz.tried("kind", lambda _: None, 2, random.Random(0))}) == 0
+    assert fuzz.summary({"kind": fuzz.tried("kind", lambda _: None, range(2), 0)}) == 0
+
+
+def test_a_mutation_is_done_again_by_its_number() -> None:
+    drawn: list[float] = []
+
+    def draw(rng: random.Random) -> None:
+        drawn.append(rng.random())
+
+    fuzz.tried("kind", draw, range(5), 3)
+    fuzz.tried("kind", draw, range(3, 4), 3)
+    assert drawn[5] == drawn[3] and len(set(drawn)) == 5

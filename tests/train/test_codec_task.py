@@ -57,7 +57,7 @@ def test_the_prior_learns_from_what_the_encoder_hears(part: str) -> None:
 def test_the_ear_rests_while_the_encoder_learns() -> None:
     """The loop's moving average judges, and gets no gradient; what the codes become is the encoder's own."""
     torch.manual_seed(0)
-    task = CodecTask(tiny_config(encoder_join=1, encoder_num_layers=2), CodecObjective(hear_weight=1.0))
+    task = CodecTask(tiny_config(encoder_conv_layers=1, encoder_num_layers=2), CodecObjective(hear_weight=1.0))
     network = task.networks["codec"]
     kept = {name: torch.zeros_like(value) for name, value in network.state_dict().items()}
     batch = two_clips() | {"average": kept}
@@ -111,18 +111,19 @@ def test_what_judges_needs_something_to_judge() -> None:
         CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, hear_weight=1.0))
 
 
-@pytest.mark.parametrize("join", [0, 1])
-def test_the_encoder_learns_from_its_middle(join: int) -> None:
+@pytest.mark.parametrize("convolutions", [0, 1])
+def test_the_encoder_learns_from_its_middle(convolutions: int) -> None:
     """The blocks after it get nothing of this loss, those before it all."""
     torch.manual_seed(0)
-    config = tiny_config(encoder_num_layers=3, encoder_join=join)
+    config = tiny_config(encoder_num_layers=3, encoder_conv_layers=convolutions)
     task = CodecTask(config, CodecObjective(entropy_weight=0.0, early_weight=1.0))
     network = task.networks["codec"]
     torch.nn.init.normal_(network.early.weight)
     ((_, _, metrics),) = task.losses(two_clips(), torch.Generator().manual_seed(0))
     assert metrics["early"] > 0
-    first, last = network.codec.encoder.layers[0], network.codec.encoder.layers[-1]
+    encoder = network.codec.encoder
+    first, last = [*encoder.convolutions, *encoder.layers][0], encoder.layers[-1]
     logits = network(two_clips(), task.draw(two_clips(), torch.Generator()))["early_logits"]
     logits.sum().backward()
     assert first.mlp.up_proj.weight.grad is not None and last.mlp.up_proj.weight.grad is None
-    assert logits.shape == (2, 40 if join else 80, 29)
+    assert logits.shape == (2, 40 if convolutions else 80, 29)

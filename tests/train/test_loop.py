@@ -30,7 +30,7 @@ TINY = {
     "num_heads": 2,
     "text_vocab_size": 256,
     "encoder_num_layers": 2,
-    "encoder_join": 1,
+    "encoder_conv_layers": 1,
     "prior_layers": 1,
     "voice_size": 8,
     "voice_heads": 2,
