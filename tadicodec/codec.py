@@ -35,7 +35,7 @@ from tadicodec.pipeline.limits import TOKEN_RATE, Limits
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
-from tadicodec.pipeline.word_times import word_times
+from tadicodec.pipeline.word_times import byte_times, word_times
 from tadicodec.runtime.backend import runtime_renderer
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
@@ -215,6 +215,11 @@ class Codec:
         """The words of one utterance's text and when each is said, in seconds: found in codes and text alone. Raises
         InputError for more than one utterance, and for models without an aligner, such as the published ones."""
         return word_times(self.renderer, speech)
+
+    def byte_times(self, speech: Speech, text: bytes) -> np.ndarray | None:
+        """The token at which each byte of a text [n] begins in one utterance, [n] float64, as `write_tokens(squeeze=)`
+        asks; None where this model cannot tell, such as the published ones."""
+        return byte_times(self.renderer, speech, text)
 
     @torch.inference_mode()
     def vocode(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -72,6 +72,26 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_coder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny autoregressive model with shared keys and values, in half precision: it squeezes token files."""
+    from tadicodec.tts.folder import build_network, save_tts
+    from tadicodec.tts.model_config import parse_tts_config
+
+    torch.manual_seed(0)
+    blocks = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    shape = {"transformers": blocks | heads, "codebook_size": 256, "code_features": 24, "duration_size": 64}
+    config = parse_tts_config({"engine": "ar", "text": "bytes", "codec": "ab", "model": {"ar": shape}})
+    network = build_network(config, inference=True)
+    for value in network.parameters():
+        if value.ndim == 2:
+            torch.nn.init.normal_(value, std=0.3)
+    folder = tmp_path_factory.mktemp("models") / "coder"
+    save_tts(folder, config, network, dtype=torch.float16)
+    return folder
+
+
 def voice(seconds: float, sample_rate: int = 24000, pitch: float = 120.0, seed: int = 0) -> np.ndarray:
     """Something speech-like: a gliding harmonic tone with noise, in syllables. [N] float32"""
     count = int(seconds * sample_rate)

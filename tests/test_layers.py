@@ -16,7 +16,7 @@ FLOORS = (
     ("outputs",),
     ("config",),
     ("audio", "text", "model", "integers"),
-    ("speech", "checkpoint"),
+    ("speech", "checkpoint", "entropy"),
     ("tdc", "pipeline"),
     ("runtime",),
     ("codec",),

@@ -28,7 +28,7 @@ from tadicodec.speech import Prompt, Speech
 from tadicodec.tdc.container import FIXED, MAGIC, VERSION, Checksum, from_bytes, to_bytes
 from tadicodec.tdc.saved_prompt import prompt_from_bytes, prompt_to_bytes
 from tadicodec.tdc.token_stream import TokenStream
-from tadicodec.tts.folder import load_tts
+from tadicodec.tts.folder import build_network, load_tts, save_tts
 from tadicodec.tts.model_config import parse_tts_config, read_tts_config
 
 Attempt = Callable[[random.Random], None]
@@ -76,6 +76,35 @@ def token_files(_: Path) -> Attempt:
         assert len(file.speech) == 1
         if file.prompt_data:
             assert file.prompt.hash
+
+    return attempt
+
+
+def squeezed_files(folder: Path) -> Attempt:
+    """Squeezed .tdc files, by tiny models and by plain symbols: what is read is what was written."""
+    config = parse_tts_config({**SPEAKING["ar"], "codec": "0123"})
+    network = build_network(config, inference=True)
+    save_tts(folder / "coder", config, network)
+    codes = torch.arange(24)[None] % 64
+    about = (torch.tensor([24]), torch.tensor([24 * 3840]))
+    texts = ("What is said: æ, once more, and then again.", "no", None)
+    files = []
+    for text in texts:
+        for weights in ("0123", "4567"):
+            speech = Speech(codes, *about, (text,), "model", weights)
+            for kept in (None, prompt()):
+                files.append((to_bytes(speech, kept, True, folder / "coder"), speech))
+
+    def attempt(rng: random.Random) -> None:
+        data, speech = rng.choice(files)
+        data = bytes_of(data, rng)
+        if rng.random() < 0.3:
+            stream = TokenStream(io.BytesIO(data), folder / "coder")
+            text, found = stream.header.text, torch.cat(list(stream.codes()) or [codes[0, :0]])
+        else:
+            file = from_bytes(data, folder / "coder")
+            text, found = file.header.text, file.speech.codes[0]
+        assert text == speech.text[0] and torch.equal(found, codes[0])
 
     return attempt
 
@@ -257,7 +286,8 @@ def audio(folder: Path) -> Attempt:
 
 
 SUBJECTS: dict[str, tuple[Callable[[Path], Attempt], int]] = {  # how many of 100
-    "token files": (token_files, 30),
+    "token files": (token_files, 20),
+    "squeezed files": (squeezed_files, 10),
     "saved prompts": (saved_prompts, 15),
     "configurations": (configurations, 25),
     "model folders": (model_folders, 5),

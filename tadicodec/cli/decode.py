@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
     options.add_text(parser, "the text stored in the file")
     options.add_prompt(parser)
+    options.add_coder(parser)
     options.add_sampling(parser)
     parser.add_argument(
         "--chunk",
@@ -74,12 +75,15 @@ class Decoder(Worker):
     def __init__(self, codec: Codec, text: str | None, prompt: Prompt | None, args: argparse.Namespace) -> None:
         self.codec, self.text, self.prompt, self.chunk = codec, text, prompt, args.chunk
         self.sampling, self.overwrite = Sampling(args.steps, args.guidance, args.seed), args.overwrite
+        self.coder: str | None = args.coder
+        self.measured: dict[Job, TokenFile] = {}  # reading a squeezed file takes a while
 
     def measure(self, job: Job) -> float:
-        return self.read(job).header.samples
+        self.measured[job] = self.read(job)
+        return self.measured[job].header.samples
 
     def process(self, jobs: list[Job]) -> list[tuple[Iterable[np.ndarray], TokenFile]]:
-        files = [self.read(job) for job in jobs]
+        files = [self.measured.pop(job) if job in self.measured else self.read(job) for job in jobs]
         items = [file.speech if self.text is None else replace(file.speech, text=(self.text,)) for file in files]
         prompts = [file.prompt if self.prompt is None else self.prompt for file in files]
         waves = decode_items(self.codec, items, prompts, self.sampling, self.chunk)
@@ -89,7 +93,7 @@ class Decoder(Worker):
         """Read a token file and make sure that this model can decode it. Raises InputError."""
         from tadicodec.tdc.container import read_token_file
 
-        file = read_token_file(binary_input() if job.source is None else job.source)
+        file = read_token_file(binary_input() if job.source is None else job.source, self.coder)
         self.check(job.name, file.header)
         return file
 
@@ -110,7 +114,7 @@ class Decoder(Worker):
     def write(self, job: Job, result: tuple[Iterable[np.ndarray], TokenFile]) -> Receipt:
         waves, file = result
         write_blocks(job, waves, file.header.samples, self.codec.sample_rate, self.overwrite)
-        return Receipt(file.header.samples / self.codec.sample_rate, file.header.codes, file.size)
+        return file_receipt(file)
 
     def relay(self, job: Job) -> Receipt:
         """Decode from pipe to pipe: sound goes out while later codes are still to come. Raises InputError."""
@@ -118,13 +122,13 @@ class Decoder(Worker):
         from tadicodec.tdc.token_stream import TokenStream
 
         try:
-            tokens = TokenStream(binary_input())
+            tokens = TokenStream(binary_input(), self.coder)
             header = tokens.header
             self.check(job.name, header)
             write_blocks(job, self.waves(tokens), header.samples, self.codec.sample_rate, self.overwrite)
         except ContainerError as error:
             raise type(error)(f"{job.name}: {error}") from None
-        return Receipt(header.samples / self.codec.sample_rate, header.codes, tokens.size)
+        return Receipt(header.samples / self.codec.sample_rate, header.codes, tokens.size, tokens.code_bits)
 
     def waves(self, tokens: TokenStream) -> Iterator[np.ndarray]:
         """Blocks [n] as soon as the codes for them are there. Where a prompt comes behind the codes, all of them are
@@ -145,3 +149,10 @@ class Decoder(Worker):
         )
         for part in codes:
             yield from (wave.numpy() for wave in stream.feed(part))
+
+
+def file_receipt(file: TokenFile) -> Receipt:
+    """What is known of a token file."""
+    header = file.header
+    bits = None if file.costs is None else file.costs.speech
+    return Receipt(header.samples / header.sample_rate, header.codes, file.size, bits)

@@ -1,4 +1,4 @@
-"""Speech to token files (.tdc): 6.25 tokens of 14 bits for each second."""
+"""Speech to token files (.tdc): 6.25 tokens of 14 bits for each second, or squeezed to half of that."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_words(parser)
     options.add_prompt(parser)
     parser.add_argument(
+        "--squeeze", action="store_true", help="fewer bits: text and codes by how probable language models find them"
+    )
+    options.add_coder(parser)
+    parser.add_argument(
         "--words", choices=("json", "srt", "TextGrid"), help="also write when each word is said, into a file beside OUT"
     )
 
@@ -40,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
     work = pair(args.input, args.output, READABLE, [".tdc"], args.overwrite)
     check_captions(work, args)
+    if args.coder is not None and not args.squeeze:
+        raise InputError("--coder says which model squeezes; it needs --squeeze")
     words = Words(args, work.folder)
     voice = read_voice(args)
     codec = load_codec(args)
@@ -80,6 +86,7 @@ class Encoder(Worker):
     def __init__(self, codec: Codec, words: Words, prompt: Prompt | str | None, args: argparse.Namespace) -> None:
         self.codec, self.words, self.prompt = codec, words, prompt
         self.overwrite, self.captions = args.overwrite, args.words
+        self.squeeze, self.coder = args.squeeze, args.coder
 
     def measure(self, job: Job) -> float:
         return seconds_of(job)
@@ -90,10 +97,14 @@ class Encoder(Worker):
 
     def write(self, job: Job, result: Speech) -> Receipt:
         from tadicodec.outputs import write_all, write_bytes
-        from tadicodec.tdc.container import to_bytes
+        from tadicodec.tdc.container import squeezed_bytes, to_bytes
         from tadicodec.text.captions import FORMATS
 
-        data = to_bytes(result, self.prompt)
+        costs = None
+        if self.squeeze:
+            data, costs = squeezed_bytes(result, self.prompt, self.codec, self.coder)
+        else:
+            data = to_bytes(result, self.prompt)
         if self.captions is not None and job.target is not None:
             text = FORMATS[self.captions](self.codec.words(result), float(result.seconds[0]))
             write_bytes(captions_of(job.target, self.captions), text.encode(), self.overwrite)
@@ -101,4 +112,6 @@ class Encoder(Worker):
             write_all(binary_output(), data)
         else:
             write_bytes(job.target, data, self.overwrite)
-        return Receipt(float(result.seconds[0]), int(result.lengths[0]), len(data))
+        return Receipt(
+            float(result.seconds[0]), int(result.lengths[0]), len(data), None if costs is None else costs.speech
+        )

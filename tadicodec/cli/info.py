@@ -6,11 +6,14 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tadicodec.cli import options
 from tadicodec.cli.closing import say
 from tadicodec.errors import InputError
+
+if TYPE_CHECKING:
+    from tadicodec.tdc.container import TokenFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="PNG", help="of a token or audio file: draw sound, words, mel and codes")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture if it exists")
     options.add_model(parser)
+    options.add_coder(parser)
     options.add_text(parser, "the text in the token file, IN.txt beside the audio, or what the model hears")
 
 
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """Facts about what was asked for, by name. Raises InputError."""
-    facts = facts_of(args.target)
+    facts = facts_of(args.target, args.coder)
     if not (args.words or args.plot):
         return facts
     if facts["kind"] == "model":
@@ -67,8 +71,8 @@ def look_into(args: argparse.Namespace) -> dict[str, Any]:
     return facts | ({"plot": args.plot} if args.plot else {})
 
 
-def facts_of(target: str | None) -> dict[str, Any]:
-    """What a file alone says."""
+def facts_of(target: str | None, coder: str | None = None) -> dict[str, Any]:
+    """What a file alone says; coder: the model that squeezed it."""
     from tadicodec.audio.files import READABLE
     from tadicodec.tdc.container import MAGIC
 
@@ -81,7 +85,7 @@ def facts_of(target: str | None) -> dict[str, Any]:
             raise InputError(f"{target} does not exist; check the path")
         return describe_model(target)
     if suffix == ".tdc" or starts_with(path, MAGIC):
-        return describe_tokens(path)
+        return describe_tokens(path, coder)
     return describe_audio(path)
 
 
@@ -101,20 +105,20 @@ def describe_model(name: str | None) -> dict[str, Any]:
     return {"kind": "model"} | Codec.from_pretrained(name).info()
 
 
-def describe_tokens(path: Path) -> dict[str, Any]:
+def describe_tokens(path: Path, coder: str | None) -> dict[str, Any]:
     """Facts about a token file. Raises InputError."""
-    from tadicodec.cli.closing import Receipt, Tally
+    from tadicodec.cli.closing import Tally
+    from tadicodec.cli.decode import file_receipt
     from tadicodec.tdc.container import read_token_file
 
-    file = read_token_file(path)
-    header = file.header
-    seconds = header.samples / header.sample_rate
-    rates = Tally("", [Receipt(seconds, header.codes, file.size)]).document()
+    file = read_token_file(path, coder)
+    header, receipt = file.header, file_receipt(file)
+    rates = Tally("", [receipt]).document()
     return {
         "kind": "token file",
         "model": header.model,
         "weights": header.weights,
-        "seconds": seconds,
+        "seconds": receipt.seconds,
         "tokens": header.codes,
         "text": header.text,
         "language": header.language,
@@ -123,7 +127,14 @@ def describe_tokens(path: Path) -> dict[str, Any]:
         "bytes": file.size,
         "code_bits_per_second": rates["code_bits_per_second"],
         "total_bits_per_second": rates["total_bits_per_second"],
-    }
+    } | ({} if file.costs is None else squeezed_facts(file))
+
+
+def squeezed_facts(file: TokenFile) -> dict[str, Any]:
+    """What the parts of a squeezed token file take."""
+    assert file.costs is not None
+    parts = {f"{name}_bits": round(bits, 1) for name, bits in asdict(file.costs).items()}
+    return {"squeezed_by": file.coder or None, **parts}
 
 
 def describe_audio(path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def look(args: argparse.Namespace) -> Utterance:
     codec = load_codec(args)
     with open(path, "rb") as file:
         tokens = file.read(len(MAGIC)) == MAGIC
-    speech, wave = from_tokens(codec, path, text) if tokens else from_audio(codec, path, text)
+    speech, wave = from_tokens(codec, path, text, args.coder) if tokens else from_audio(codec, path, text)
     words = codec.words(speech) if codec.config.autoencoder.aligned or args.words else []
     mel, bits = codec.mel(wave)[0].numpy(), codec.config.autoencoder.vq_emb_dim
     return Utterance(wave, codec.sample_rate, mel, speech.codes[0].numpy(), words, code_bits=bits)
@@ -46,13 +46,13 @@ def from_audio(codec: Codec, path: Path, text: str | None) -> tuple[Speech, np.n
     return codec.encode(wave, codec.sample_rate, sidecar_text(path) if text is None else text), wave
 
 
-def from_tokens(codec: Codec, path: Path, text: str | None) -> tuple[Speech, np.ndarray]:
+def from_tokens(codec: Codec, path: Path, text: str | None, coder: str | None) -> tuple[Speech, np.ndarray]:
     """A token file's codes, and the wave [N] that they decode to. Raises InputError."""
     from dataclasses import replace
 
     from tadicodec.tdc.container import read_token_file
 
-    file = read_token_file(path)
+    file = read_token_file(path, coder)
     if file.header.weights != codec.weights:
         raise InputError(f"{path} was made by model {file.header.model!r}; give it with --model")
     speech = file.speech if text is None else replace(file.speech, text=(text,))

@@ -39,6 +39,13 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_coder(parser: argparse.ArgumentParser) -> None:
+    """Declare --coder."""
+    parser.add_argument(
+        "--coder", metavar="M", help="folder of the autoregressive model that squeezes token files (default: bundled)"
+    )
+
+
 def add_strict(parser: argparse.ArgumentParser) -> None:
     """Declare --strict."""
     parser.add_argument("--strict", action="store_true", help="stop at the first bad file instead of leaving it out")

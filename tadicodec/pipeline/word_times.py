@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +15,7 @@ from tadicodec.pipeline.pieces import Script
 from tadicodec.pipeline.streaming import CONTINUE_TOKENS, MOST_LETTERS, spoken_at
 from tadicodec.speech import Speech
 from tadicodec.text.captions import Word
+from tadicodec.text.tokens import ByteTokenizer
 
 STEP = 0.04  # seconds: what the aligner tells apart
 LETTER = 0.12  # seconds that the last letter lasts
@@ -40,6 +44,27 @@ def word_times(renderer: Renderer, speech: Speech) -> list[Word]:
         start = min(start / rate, max(seconds - STEP, 0.0))
         words.append(Word(text.strip(), round(start, 3), round(min(max(end / rate, start + STEP), seconds), 3)))
     return words
+
+
+def byte_times(renderer: Renderer, speech: Speech, text: bytes) -> np.ndarray | None:
+    """The token at which each byte of a text [n] begins in one utterance [n]; None where the model cannot tell: without
+    an aligner, or where it does not read bytes.
+
+    Utterances longer than the model takes at once are listened to word by word; within a word, bytes are spread evenly.
+    """
+    limits, tokens = renderer.limits, int(speech.lengths[0])
+    if not renderer.config.autoencoder.aligned or not isinstance(limits.tokenizer, ByteTokenizer):
+        return None
+    codes = speech.codes[0, :tokens]
+    if tokens <= limits.piece_tokens:
+        with torch.inference_mode():
+            return np.array(spoken_at(renderer.model, codes, 0, torch.tensor(list(text)), whole=True))
+    script = Script(text.decode(), tokens)
+    WordSearch(renderer, codes, script).run()
+    edges = [0, *accumulate(len(word.encode()) for word in script.words)]
+    edges[-1:] = [len(text)]
+    starts = np.minimum([*script.starts, tokens], tokens)
+    return np.interp(np.arange(len(text)), edges, np.maximum.accumulate(starts))
 
 
 class WordSearch:

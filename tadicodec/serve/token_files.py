@@ -18,10 +18,11 @@ from tadicodec.serve.service import Service
 from tadicodec.serve.speaking import Form, voice_of
 from tadicodec.serve.uploads import recording_of, too_long
 from tadicodec.speech import Prompt, Speech
-from tadicodec.tdc.container import TokenFile, from_bytes, to_bytes
+from tadicodec.tdc.container import TokenFile, announced, from_bytes, to_bytes
 
 MEDIA = "application/octet-stream"
 Text = Annotated[str | None, Query(description="what is said; without it, what the model hears; empty: nothing")]
+Squeeze = Annotated[bool, Query(description="fewer bits, by the bundled language models")]
 Voice = Annotated[str | None, Query(description="a voice of this server")]
 
 
@@ -29,7 +30,7 @@ def add_tokens(router: APIRouter, service: Service) -> None:
     """Add the routes."""
 
     @router.post("/encode")
-    async def encode(request: Request, text: Text = None, voice: Voice = None) -> Response:
+    async def encode(request: Request, text: Text = None, voice: Voice = None, squeeze: Squeeze = False) -> Response:
         """A .tdc file of the recording. The header X-Tadicodec says how long it is, and what it lacks."""
         with service.slot():
             if text is not None and len(text) > service.config.characters:
@@ -39,7 +40,8 @@ def add_tokens(router: APIRouter, service: Service) -> None:
             speech: Speech = await service.result(request, service.worker.encode(wave, text))
             seconds, tokens = round(float(speech.seconds[0]), 3), int(speech.lengths[0])
             about = {"seconds": seconds, "tokens": tokens, "warnings": notes}
-            data = to_bytes(speech, None if prompt is None else prompt.hash)
+            kept, listener = None if prompt is None else prompt.hash, service.codec if squeeze else False
+            data = await service.result(request, service.worker.call(lambda: to_bytes(speech, kept, listener)))
             return Response(data, media_type=MEDIA, headers={"X-Tadicodec": json.dumps(about)})
 
     @router.post("/decode")
@@ -54,11 +56,12 @@ def add_tokens(router: APIRouter, service: Service) -> None:
     ) -> StreamingResponse:
         """The sound of a .tdc file, long ones in windows, each sent when it is made."""
         with service.slot() as slot:
-            file = from_bytes(await service.read(request.body()))
+            body = await service.read(request.body())
+            if announced(body) > service.config.seconds * Speech.sample_rate:
+                raise too_long(service.config.seconds)
+            file = await service.result(request, service.worker.call(lambda: from_bytes(body)))
             prompt = prompt_of(service, file, voice)
             speech = file.speech if text is None else replace(file.speech, text=(text,))
-            if float(speech.seconds[0]) > service.config.seconds:
-                raise too_long(service.config.seconds)
             generator = torch.Generator().manual_seed(seed)
             job = service.worker.stream(decoded(service, speech, prompt, steps, guidance, generator))
             return await service.stream(request, slot, job, form)

@@ -10,35 +10,57 @@ import torch
 from torch import Tensor
 
 from tadicodec.config import CODE_BITS
+from tadicodec.entropy.coder import Named
 from tadicodec.guards.streams import read_bounded
 from tadicodec.tdc.container import (
+    BEFORE,
     FIXED,
     LARGEST,
     Checksum,
-    CorruptedFile,
     TokenFile,
-    TruncatedFile,
     from_bytes,
     header_size,
+    is_squeezed,
     parse_header,
 )
+from tadicodec.tdc.faults import CorruptedFile, TruncatedFile
+from tadicodec.tdc.squeezed import SqueezedReader
 
 WEIGHTS = 1 << np.arange(CODE_BITS - 1, -1, -1)
 BLOCK = 1 << 16
 
 
 class TokenStream:
-    """The codes of one token file, from a stream of bytes. Its header is read at once.
+    """The codes of one token file, from a stream of bytes. Its header (of a squeezed file, also its text) is read at
+    once.
+
+    coder: as `container.read_tokens`.
 
     Raises:
         ContainerError: as `container.from_bytes`. What is wrong at the end is found at the end.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.head = stream, b""
-        size = header_size(self.read_exactly(FIXED.size))
+    def __init__(self, stream: BinaryIO, coder: Named = None) -> None:
+        self.stream, self.head, self.coder = stream, b"", coder
+        self.squeezed: SqueezedReader | None = None
+        if is_squeezed(self.read_exactly(BEFORE)):
+            self.squeezed = SqueezedReader(self.read_exactly, coder)
+            self.header = self.squeezed.header
+            return
+        self.read_exactly(FIXED.size - BEFORE)
+        size = header_size(self.head)
         self.header = parse_header(self.read_exactly(size), size)
-        self.size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + Checksum.SIZE
+        self.flat_size = FIXED.size + size + self.header.code_bytes + self.header.prompt_bytes + Checksum.SIZE
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of the file; of a squeezed one, once its codes are read."""
+        return self.flat_size if self.squeezed is None else self.squeezed.size
+
+    @property
+    def code_bits(self) -> float | None:
+        """Bits of a squeezed file's codes that were read; None of a flat one."""
+        return None if self.squeezed is None else self.squeezed.payload.costs.speech
 
     def read_exactly(self, size: int) -> bytes:
         """The next `size` bytes, or fewer where the stream ends."""
@@ -50,10 +72,13 @@ class TokenStream:
 
     def read_whole(self) -> TokenFile:
         """All of the file at once, for one that carries its prompt behind the codes."""
-        return from_bytes(self.head + read_bounded(self.stream, "the token file", LARGEST))
+        return from_bytes(self.head + read_bounded(self.stream, "the token file", LARGEST), self.coder)
 
     def codes(self) -> Iterator[Tensor]:
         """Codes [n] int64 as they come; the checksum is compared after the last."""
+        if self.squeezed is not None:
+            yield from (torch.tensor([code]) for code in self.squeezed.codes())
+            return
         checksum, left, codes = Checksum(self.head), self.header.code_bytes, Unpacker(self.header.codes)
         while left:
             data = read_available(self.stream, left)

@@ -273,3 +273,26 @@ def test_a_named_pipe_is_read_once(cli, encoded, tiny_model, tmp_path):
     assert result.code == 0 and (tmp_path / "p.tdc").read_bytes() == tokens.read_bytes()
     refused = cli("encode", pipe, tmp_path / "q.tdc", "--model", tiny_model, "--asr", tmp_path)
     assert refused.code == 2 and refused.err.count("\n") == 1
+
+
+def test_squeezed_files_are_read_by_every_command(cli, encoded, tiny_model, tmp_path):
+    wave, flat = encoded
+    squeezed = tmp_path / "squeezed.tdc"
+    result = cli("encode", wave, squeezed, "--model", tiny_model, "--squeeze", "--json")
+    assert result.code == 0 and read_tokens(squeezed).text == ("one two",)
+    assert read_tokens(squeezed).codes.tolist() == read_tokens(flat).codes.tolist()
+    facts = json.loads(cli("info", squeezed, "--json").text)
+    assert facts["text"] == "one two" and facts["tokens"] == 5 and facts["bytes"] == squeezed.stat().st_size
+    assert facts["weights"] == json.loads(cli("info", flat, "--json").text)["weights"] and facts["codes_bits"] == 70
+    for name in ("flat", "squeezed"):
+        source = flat if name == "flat" else squeezed
+        assert cli("decode", source, tmp_path / f"{name}.wav", "--model", tiny_model).code == 0
+    assert (tmp_path / "flat.wav").read_bytes() == (tmp_path / "squeezed.wav").read_bytes()
+
+
+def test_a_coder_is_for_squeezing(cli, encoded, tiny_model, tmp_path):
+    wave, flat = encoded
+    result = cli("encode", wave, tmp_path / "a.tdc", "--model", tiny_model, "--coder", tmp_path)
+    assert result.code == 2 and "--squeeze" in result.err
+    result = cli("encode", wave, tmp_path / "a.tdc", "--model", tiny_model, "--squeeze", "--coder", tmp_path)
+    assert result.code == 2 and "no config.json" in result.err and not (tmp_path / "a.tdc").exists()

@@ -126,8 +126,8 @@ def test_foreign_and_newer_files(tmp_path):
     for data in (b"RIFF....WAVEfmt ", b"text", b"\0" * 100):
         with pytest.raises(ForeignFile):
             from_bytes(data)
-    with pytest.raises(NewerVersion, match="version 2"):
-        from_bytes(assemble(valid_header(), version=2))
+    with pytest.raises(NewerVersion, match="version 3"):
+        from_bytes(assemble(valid_header(), version=3))
     (tmp_path / "a.tdc").write_text("hello")
     with pytest.raises(ForeignFile, match=r"a\.tdc: not a \.tdc"):
         read_tokens(tmp_path / "a.tdc")

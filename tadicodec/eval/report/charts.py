@@ -77,6 +77,25 @@ def scatter(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
     return svg(title, HEIGHT, parts)
 
 
+def rate_chart(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
+    """A dot with its name for each system; across, rates above 0 by their logarithm, with round numbers below."""
+    low, high = (log10(pick(dot.x for dot in dots)) for pick in (min, max))
+    marks = [m * 10**power for power in range(floor(low), ceil(high) + 1) for m in (1, 2, 5)]
+    marks = [m for m in marks if low - 0.2 <= log10(m) <= high + 0.2]
+    up = ticks(0, max(max(dot.y for dot in dots), 1.0))
+    x, y = Axis(low - 0.2, high + 0.5, MARGIN, WIDTH - 10), Axis(0, up[-1], HEIGHT - MARGIN, 10)
+    parts = [f'<line class="grid" x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(m)}" y2="{y(m)}"/>' for m in up]
+    parts += [f'<text class="label" x="{MARGIN - 6}" y="{y(m) + 4}">{m:g}</text>' for m in up]
+    parts += [f'<text class="mark" x="{x(log10(m))}" y="{HEIGHT - MARGIN + 16}">{m:g}</text>' for m in marks]
+    parts.append(f'<text class="mark" x="{WIDTH / 2}" y="{HEIGHT - 8}">{escape(x_title)}</text>')
+    parts.append(f'<text class="value" x="{MARGIN + 6}" y="18">{escape(y_title)}</text>')
+    for dot in dots:
+        across, height = x(log10(dot.x)), y(dot.y)
+        parts.append(f'<circle class="{dot.kind}" cx="{across}" cy="{height}" r="5"/>')
+        parts.append(f'<text x="{across + 8}" y="{height + 4}">{escape(dot.label)}</text>')
+    return svg(title, HEIGHT, parts)
+
+
 @dataclass(frozen=True)
 class Axis:
     """Values low .. high on pixels start .. stop."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadicodec.errors import InputError
-from tadicodec.eval.report.charts import Bar, Dot, bars, scatter
+from tadicodec.eval.report.charts import Bar, Dot, bars, rate_chart, scatter
 from tadicodec.eval.report.figures import ALL, Report, RowSummary
 from tadicodec.eval.report.intervals import Estimate
 from tadicodec.eval.report.markdown import COSTS, GROUP, Column, cost_notes, notes, quality
@@ -53,6 +53,7 @@ def page(report: Report, evaluation: Evaluation) -> str:
         table(quality(report), overall),
         f"<p>{escape(notes(report))}</p><p class=key>{KEY}</p>",
         *charts(overall),
+        sent_chart(overall),
         length_chart(report),
         "<h2>Bits and speed</h2>" + table(COSTS, overall) + f"<p>{escape(cost_notes(overall))}</p>",
         "<h2>By group</h2>" + table([GROUP, *quality(report)], grouped) if grouped else "",
@@ -95,6 +96,17 @@ def charts(rows: Sequence[RowSummary]) -> list[str]:
         chart("Speaker similarity to the original", lambda row: row.sim_original),
         chart("Predicted opinion score, 1 to 5", lambda row: row.mos, start=1),
     ]
+
+
+def sent_chart(rows: Sequence[RowSummary]) -> str:
+    """Word errors against all that is sent: token files with text and header, other codecs' packets."""
+    dots = [
+        Dot(row.bits_per_second["sent"], 100 * row.whisper.wer.value, row.kind, row.row)
+        for row in rows
+        if row.bits_per_second is not None and row.bits_per_second["sent"] > 0
+    ]
+    title = "Word error rate (corpus) against all that is sent: squeezed token files, others' packets"
+    return rate_chart(title, dots, "bit/s", "WER %") if dots else ""
 
 
 def length_chart(report: Report) -> str:

@@ -69,6 +69,12 @@ COSTS: list[Column] = [
     ("codes + compressed text", bits("codes_and_text")),
     ("prompt", bits("prompt")),
     ("all together", bits("total")),
+    ("token file", bits("file")),
+    ("its header", bits("header")),
+    ("squeezed: codes", bits("squeezed_codes")),
+    ("text", bits("squeezed_text")),
+    ("header", bits("squeezed_header")),
+    ("squeezed file", bits("squeezed_file")),
     ("RTF encode", factor("encode_rtf")),
     ("RTF decode", factor("decode_rtf")),
 ]
@@ -119,8 +125,9 @@ def cost_notes(rows: Sequence[RowSummary]) -> str:
     distinct = f" Distinct codes among tokens: {used[0]}." if used else ""
     return (
         f"bit/s of audio. Text is UTF-8, compressed by {TEXT_COMPRESSOR}; the prompt is what a token file embeds, "
-        "counted against one utterance (a receiver that has the speaker needs none). RTF: seconds a second of audio, "
-        f"batch 1, median; decode includes the vocoder, tools include their start.{distinct}"
+        "counted against one utterance (a receiver that has the speaker needs none). Token files are counted whole, "
+        "without prompt; squeezed ones as `encode --squeeze` writes them, codes with their timing. RTF: seconds a "
+        f"second of audio, batch 1, median; decode includes the vocoder, tools include their start.{distinct}"
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tadicodec.checkpoint import content_hash
+from tadicodec.config import CODE_BITS
 from tadicodec.errors import InputError
 from tadicodec.eval.systems.system import Rendering, Row, Setup
 from tadicodec.eval.utterances.bitrate import count_bits
@@ -18,6 +19,7 @@ from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.choice import number, vocabulary, wrong_words
 from tadicodec.eval.utterances.recordings import Recordings
 from tadicodec.pipeline.waves import to_samples
+from tadicodec.tdc.container import squeezed_bytes, to_bytes
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Encoder:
     def __init__(self, codec: Codec, recordings: Recordings) -> None:
         self.codec, self.recordings = codec, recordings
         self.last: Encoded | None = None
+        self.filed: tuple[tuple[str, str], dict[str, Any]] = (("", ""), {})
 
     def wave(self, case: Case) -> np.ndarray:
         """The recording [N] at the codec's rate."""
@@ -89,6 +92,24 @@ class Encoder:
             speech = self.codec.encode(wave, self.codec.sample_rate, text="")  # the rows have texts of their own
             self.last = Encoded(case.id, speech, wave, time.perf_counter() - started)
         return self.last
+
+    def files(self, encoded: Encoded, text: str) -> dict[str, Any]:
+        """The bits of an utterance's token files, by their names in `Bits`; none for codes too large for them."""
+        if self.codec.config.autoencoder.vq_emb_dim > CODE_BITS:
+            return {}
+        if self.filed[0] != (encoded.id, text):
+            speech = replace(encoded.speech, text=(text,))
+            squeezed, costs = squeezed_bytes(speech, listener=self.codec)
+            self.filed = (
+                (encoded.id, text),
+                {
+                    "file": 8 * len(to_bytes(speech)),
+                    "squeezed_codes": costs.speech,
+                    "squeezed_text": costs.text,
+                    "squeezed_file": 8 * len(squeezed),
+                },
+            )
+        return self.filed[1]
 
     def prompt(self, case: Case) -> Prompt:
         """The case's prompt, with its whole text."""
@@ -146,15 +167,21 @@ class ConditionRow:
             guidance=self.system.solver.guidance,
             generator=generator,
         )
+        decoded = time.perf_counter()
         codes = encoded.speech.codes[0].tolist()
         return Rendering(
             wave=as_wave(made, len(encoded.wave)),
             sample_rate=codec.sample_rate,
-            bits=count_bits(
-                len(codes) * codec.config.autoencoder.vq_emb_dim, text, len(prompt_to_bytes(prompt)) if prompt else 0
+            bits=replace(
+                count_bits(
+                    len(codes) * codec.config.autoencoder.vq_emb_dim,
+                    text,
+                    len(prompt_to_bytes(prompt)) if prompt else 0,
+                ),
+                **self.system.encoder.files(encoded, text),
             ),
             encode_seconds=encoded.seconds,
-            decode_seconds=time.perf_counter() - started,
+            decode_seconds=decoded - started,
             codes=tuple(codes),
         )
 

@@ -13,19 +13,34 @@ class Bits:
     """The bits of one utterance.
 
     text_raw is the text as UTF-8, text_compressed the same as `TEXT_COMPRESSOR` packs it. prompt is what a token file
-    embeds for a receiver that does not have the speaker yet.
+    embeds for a receiver that does not have the speaker yet. file is a whole token file without prompt; of a squeezed
+    one, squeezed_codes are those of the codes with their timing, squeezed_text those of the text, squeezed_file all.
     """
 
     codes: int
     text_raw: int = 0
     text_compressed: int = 0
     prompt: int = 0
+    file: int = 0
+    squeezed_codes: float = 0
+    squeezed_text: float = 0
+    squeezed_file: int = 0
+
+    @property
+    def sent(self) -> int:
+        """What has to be sent in all, in the smallest form that is known: a token file, or codes and text where there
+        is none."""
+        return self.squeezed_file or self.file or self.codes + self.text_compressed
 
     def per_second(self, seconds: float) -> dict[str, float]:
-        """bit/s of each part, and together: `codes_and_text` with the compressed text, `total` with the prompt too."""
+        """bit/s of each part, and together: `codes_and_text` with the compressed text, `total` with the prompt too;
+        `header` and `squeezed_header` are what files hold beside text and codes; `sent` as above."""
         parts = asdict(self)
         parts["codes_and_text"] = self.codes + self.text_compressed
         parts["total"] = parts["codes_and_text"] + self.prompt
+        parts["header"] = max(self.file - self.codes - self.text_raw, 0)
+        parts["squeezed_header"] = max(self.squeezed_file - self.squeezed_codes - self.squeezed_text, 0)
+        parts["sent"] = self.sent
         return {name: count / seconds for name, count in parts.items()}
 
 

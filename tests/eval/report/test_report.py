@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tadicodec.eval.judges.wer import Edits
-from tadicodec.eval.report.charts import Bar, bars, ticks
+from tadicodec.eval.report.charts import Bar, Dot, bars, rate_chart, ticks
 from tadicodec.eval.report.figures import summarise
 from tadicodec.eval.report.intervals import estimate
 from tadicodec.eval.report.report import hardware, make_report, versions, write_report
@@ -73,7 +73,9 @@ def test_figures_by_hand():
     assert made.whisper.wer.value == 0.9 and made.whisper.substitutions == 0.1 and made.whisper.deletions == 0.8
     assert made.mos.value == 3.0 and made.mos.count == 1 and made.failures == 1  # of the one that has a wave
     assert made.bits_per_second == {
-        "codes": 87.5, "text_raw": 28, "text_compressed": 20, "prompt": 0, "codes_and_text": 107.5, "total": 107.5
+        "codes": 87.5, "text_raw": 28, "text_compressed": 20, "prompt": 0, "codes_and_text": 107.5, "total": 107.5,
+        "file": 0, "header": 0, "squeezed_codes": 0, "squeezed_text": 0, "squeezed_file": 0, "squeezed_header": 0,
+        "sent": 107.5,
     }  # fmt: skip
     assert [row.group for row in all_of_them] == ["all", "g1", "g2"]
 
@@ -107,13 +109,22 @@ def test_the_page_needs_nothing_and_runs_nothing(evaluation, report):
     parser.feed(page)
     assert parser.found == [] and parser.open == [] and parser.sounds == 1
     assert "<script" not in page and "url(" not in page and "@import" not in page and "://" not in page
-    assert page.count("<svg") == 5 and "an ASR" in page  # two WERs, SIM to prompt, MOS, length
+    assert page.count("<svg") == 6 and "an ASR" in page  # two WERs, SIM to prompt, MOS, rates, length
 
 
 def test_bars_of_nothing_and_of_much():
     drawn = bars("t", [Bar("<b>", "system", estimate([[0.0, 0.0]])), Bar("c", "baseline", estimate([[3.0, 2.0]]))])
     assert "&lt;b&gt;" in drawn and "nan" not in drawn and 'width="-' not in drawn
     assert ticks(0, 1.05)[-1] >= 1.05 and ticks(0, 0)[-1] > 0 and ticks(1, 4.5)[0] == 1
+
+
+def test_rates_lie_on_a_logarithmic_axis():
+    dots = [Dot(rate, 10.0, "system", f"at {rate:g}") for rate in (100.0, 1000.0, 10000.0)]
+    drawn = rate_chart("t", dots, "bit/s", "WER %")
+    places = [float(place) for place in re.findall(r'<circle class="system" cx="([\d.]+)"', drawn)]
+    assert places == sorted(places) and places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.2)
+    assert ">100<" in drawn and ">10000<" in drawn and "at 1000" in drawn
+    assert "nan" not in rate_chart("t", dots[:1], "bit/s", "WER %")
 
 
 def test_what_it_was_made_with():

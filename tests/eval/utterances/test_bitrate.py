@@ -28,3 +28,11 @@ def test_compressed_text_can_be_read_again():
 
 def test_sum():
     assert total([Bits(1, 2, 3, 4), Bits(10, 20, 30, 40)]) == Bits(11, 22, 33, 44)
+
+
+def test_files_are_counted_whole() -> None:
+    bits = Bits(140, 80, 64, file=400, squeezed_codes=70.5, squeezed_text=29.5, squeezed_file=240)
+    rates = bits.per_second(2.0)
+    assert rates["file"] == 200 and rates["header"] == 90 and rates["squeezed_header"] == 70
+    assert rates["sent"] == rates["squeezed_file"] == 120
+    assert Bits(140, 80, 64).sent == 204 and Bits(140, 80, 64, file=400).sent == 400

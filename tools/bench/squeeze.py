@@ -1,0 +1,100 @@
+"""How fast squeezed token files are written and read, and what their parts take.
+
+    python tools/bench/squeeze.py samples/*.flac [--coder FOLDER]
+
+Reports, for each recording, bit/s of its parts, and how many seconds of speech a second of one core squeezes and reads
+(process time, beside encoding and decoding the sound in the same run), with the processor's name. Every file is read
+back and compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from tadicodec.audio.files import read_audio
+from tadicodec.codec import Codec
+from tadicodec.errors import InputError
+from tadicodec.eval.report.report import hardware
+from tadicodec.tdc.container import from_bytes, squeezed_bytes, to_bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording: bit/s of the parts of its file and of a flat one; seconds of speech for a second of one core."""
+
+    name: str
+    seconds: float
+    text: float
+    timing: float
+    codes: float
+    file: float
+    flat_file: float
+    squeezing: float
+    reading: float
+    encoding: float
+    decoding: float
+
+
+def measure(codec: Codec, path: Path, coder: str | None) -> Row:
+    """Encode, squeeze, read back and decode a recording with the text beside it. Raises InputError."""
+    wave, rate = read_audio(path)
+    words = path.with_suffix(".txt")
+    text = words.read_text(encoding="utf-8").strip() if words.is_file() else None
+    moments = [time.process_time()]
+
+    def lap() -> None:
+        moments.append(time.process_time())
+
+    speech = codec.encode(wave, rate, text=text)
+    lap()
+    data, costs = squeezed_bytes(speech, listener=codec, coder=coder)
+    lap()
+    found = from_bytes(data, coder).speech
+    lap()
+    if found.text != speech.text or not torch.equal(found.codes, speech.codes):
+        raise InputError(f"{path}: what was read is not what was written")
+    codec.decode(speech)
+    lap()
+    seconds = float(speech.seconds[0])
+    encoding, squeezing, reading, decoding = (
+        round(seconds / (b - a), 1) for a, b in zip(moments, moments[1:], strict=False)
+    )
+    parts = {name: round(bits / seconds, 1) for name, bits in asdict(costs).items()}
+    sizes = {"file": round(8 * len(data) / seconds, 1), "flat_file": round(8 * len(to_bytes(speech)) / seconds, 1)}
+    return Row(
+        path.name, round(seconds, 2), **parts, **sizes,
+        squeezing=squeezing, reading=reading, encoding=encoding, decoding=decoding,
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("audio", nargs="+", type=Path, help="recordings; NAME.txt beside each holds its words")
+    parser.add_argument("--coder", metavar="M", help="folder of the autoregressive model (default: bundled)")
+    args = parser.parse_args(arguments)
+    try:
+        codec = Codec.from_pretrained()
+        measure(codec, args.audio[0], args.coder)  # the first call reads the models
+        rows = [measure(codec, path, args.coder) for path in args.audio]
+    except InputError as error:
+        print(f"squeeze: error: {error}", file=sys.stderr)
+        return 2
+    for row in rows:
+        print(json.dumps(asdict(row)))
+    numbers = [name for name in asdict(rows[0]) if name != "name"]
+    print(json.dumps({"median of": len(rows)} | {name: median(getattr(row, name) for row in rows) for name in numbers}))
+    print(json.dumps({"hardware": hardware("cpu")}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
