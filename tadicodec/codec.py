@@ -36,7 +36,7 @@ from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream,
 from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import byte_times, word_times
-from tadicodec.runtime.backend import runtime_renderer
+from tadicodec.runtime.backend import TORCH, runtime_renderer
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
 from tadicodec.text.tokens import TextTokenizer, load_tokenizer
@@ -45,7 +45,7 @@ from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 class Codec:
     """A loaded model. Make one with `Codec.from_pretrained()`."""
 
-    sample_rate, token_rate = 24000, TOKEN_RATE
+    sample_rate, token_rate, backend = 24000, TOKEN_RATE, TORCH
 
     def __init__(
         self, config: CodecConfig, model: Autoencoder, vocoder: Vocoder, tokenizer: TextTokenizer, *, name: str = ""
@@ -79,7 +79,7 @@ class Codec:
         config = checkpoint.load_config(folder)
         model, vocoder = checkpoint.load_networks(folder, config)
         codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or checkpoint.BUNDLED))
-        codec.folder = folder
+        codec.folder, codec.backend = folder, backend
         codec.to(device, dtype).renderer = runtime_renderer(codec.renderer, backend)
         return codec
 
@@ -106,7 +106,7 @@ class Codec:
     ) -> None:
         """Write config.json, model.safetensors and vocoder/model.safetensors; nothing executable. Loading gives back
         what was stored in dtype (None: as it is). Raises InputError where it cannot write."""
-        tokenizer = None if self.folder is None else self.folder / "text_tokenizer"
+        tokenizer = self.folder and self.folder / "text_tokenizer"
         networks = {"model.safetensors": self.model, "vocoder/model.safetensors": self.vocoder}
         weights = {file: checkpoint.to_dtype(network.state_dict(), dtype) for file, network in networks.items()}
         target = arguments.path("a model folder", folder)
@@ -133,11 +133,8 @@ class Codec:
 
     @torch.inference_mode()
     def transcribe(self, wave: Wave, sample_rate: int) -> str:
-        """What the model's transcriber hears in a wave [N]: lower-case words without punctuation.
-
-        Raises:
-            InputError: as `encode`, or a model without a transcriber, such as the published ones.
-        """
+        """What the model's transcriber hears in a wave [N]: lower-case words without punctuation. Raises InputError as
+        `encode`, and for a model without a transcriber, such as the published ones."""
         if not self.transcribes:
             raise InputError(f"{self.name} has no transcriber; give the text, or an ASR model with --asr")
         return self.encode(wave, sample_rate).text[0] or ""
@@ -217,8 +214,7 @@ class Codec:
         return word_times(self.renderer, speech)
 
     def byte_times(self, speech: Speech, text: bytes) -> np.ndarray | None:
-        """The token at which each byte of a text [n] begins in one utterance, [n] float64, as `write_tokens(squeeze=)`
-        asks; None where this model cannot tell, such as the published ones."""
+        """The token at which each byte of a text [n] begins in one utterance, [n] float64; None without an aligner."""
         return byte_times(self.renderer, speech, text)
 
     @torch.inference_mode()
@@ -248,6 +244,6 @@ class Codec:
 
     def info(self) -> dict[str, Any]:
         """What this model is, for people and for machines."""
-        whole, vocoder = self.model, self.vocoder
-        parts = {"codec": whole, "encoder": whole.encoder, "decoder": whole.decoder, "vocoder": vocoder}
+        whole = self.model
+        parts = {"codec": whole, "encoder": whole.encoder, "decoder": whole.decoder, "vocoder": self.vocoder}
         return {**self.limits.describe(), "parameters": {name: count_weights(part) for name, part in parts.items()}}

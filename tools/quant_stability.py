@@ -1,14 +1,21 @@
-"""GLM-130B's stabilisers: which small, deep language models of bytes survive which learning rates."""
+"""GLM-130B's stabilisers: which deep language models of bytes survive which learning rates in float16.
+
+A CPU has no fast float16, so its rounding and its range are put on float32: what leaves a layer and what comes back to
+it in the backward pass goes through float16, with a scaled loss and steps that are left out where gradients overflow,
+as mixed precision does. Attention itself stays in float32.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from types import MethodType
+from typing import Any
 
 import torch
-from quant_arms import Row, Setting
-from torch import Tensor
+from quant_arms import Setting
+from quant_queue import Results, Row, Trial
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.data.features import Features
@@ -17,33 +24,42 @@ from tadicodec.tts.stabilisers import DeepNorm, post_norm_forward, shrink_gradie
 
 SHAPE = {
     "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 192,
-    "num_hidden_layers": 12,
+    "hidden_size": 32,
+    "intermediate_size": 96,
+    "num_hidden_layers": 24,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
 }
-LENGTH, BATCH = 64, 16  # bytes of a line, lines a step
-RATES = (3e-3, 1e-2, 3e-2)
+LENGTH, BATCH = 32, 8  # bytes of a line, lines a step
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+LOSS_SCALE = 1024.0
+WORSE = 0.1  # nats above the frequency of letters, from which on a training counts as diverged
 VARIANTS = {
-    "pre-norm": ("", 1.0),
-    "pre-norm, embedding gradient 0.1": ("", 0.1),
     "post-norm": ("post", 1.0),
+    "post-norm, embedding gradient 0.1": ("post", 0.1),
     "DeepNorm, GLM's": ("glm", 1.0),
     "DeepNorm, GLM's, embedding gradient 0.1": ("glm", 0.1),
     "DeepNorm, DeepNet's": ("deepnet", 1.0),
+    "pre-norm": ("", 1.0),
 }
 
 
-def stability(setting: Setting) -> Iterator[Row]:
-    """Loss after training at each rate, and at how many of them nothing but the frequency of letters was learned."""
+def stability(setting: Setting, results: Results) -> Iterator[Trial]:
+    """Every variant at every rate from every seed: its loss, whether it diverged, and whether it learned more than the
+    frequency of letters."""
     train, valid = bytes_of(setting.train), bytes_of(setting.valid)
     shares = torch.bincount(train, minlength=256) / len(train)
     unigram = float(torch.special.entr(shares).sum())
-    for name, (norm, share) in VARIANTS.items():
-        losses = {str(rate): train_one(train, valid, norm, share, rate, setting) for rate in RATES}
-        failed = sum(not loss < unigram for loss in losses.values())
-        yield {"arm": name, "losses": losses, "unigram": unigram, "failed": failed, "val": min(losses.values())}
+
+    def run(name: str, rate: float, seed: int) -> Row:
+        loss = train_one(train, valid, VARIANTS[name], (rate, seed, setting.steps))
+        diverged = not loss < unigram + WORSE
+        return {"val": loss if math.isfinite(loss) else None, "diverged": diverged, "learned": loss < unigram - WORSE}
+
+    for seed in range(setting.seeds):
+        for rate in RATES:
+            for name in VARIANTS:
+                yield Trial(name, seed, lambda name=name, rate=rate, seed=seed: run(name, rate, seed), rate)
 
 
 def bytes_of(split: Features) -> Tensor:
@@ -52,29 +68,41 @@ def bytes_of(split: Features) -> Tensor:
     return text.repeat(1 + 2 * LENGTH // len(text))
 
 
-def train_one(train: Tensor, valid: Tensor, norm: str, share: float, rate: float, setting: Setting) -> float:
-    """Validation loss in nats a byte."""
-    torch.manual_seed(setting.seed)
+def deep_model(norm: str, seed: int) -> Any:
+    """A language model of bytes whose layers give what float16 can hold."""
+    torch.manual_seed(seed)
     lm = build_lm(ArConfig(SHAPE, deep_norm="" if norm == "post" else norm), 256)
     if norm == "post":
         for layer in lm.base_model.layers:
             layer.forward = MethodType(post_norm_forward(DeepNorm(1.0, 1.0)), layer)
+    for module in lm.modules():
+        if isinstance(module, (nn.Linear, nn.Embedding)) or "Norm" in type(module).__name__:
+            module.register_forward_hook(lambda _, __, out: out.half().float())
+    return lm
+
+
+def train_one(train: Tensor, valid: Tensor, variant: tuple[str, float], tuning: tuple[float, int, int]) -> float:
+    """Held-out loss in nats a byte; infinite where a loss was. tuning: rate, seed, steps."""
+    (norm, share), (rate, seed, steps) = variant, tuning
+    lm = deep_model(norm, seed)
     optimizer = torch.optim.AdamW(lm.parameters(), rate, betas=(0.9, 0.95))
-    generator = torch.Generator().manual_seed(setting.seed)
-    for step in range(setting.steps):
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / (setting.steps / 20))
+            group["lr"] = rate * min(1.0, (step + 1) / (steps / 20))
         loss = loss_of(lm, lines(train, generator), share)
         if not math.isfinite(float(loss.detach())):
             return math.inf
         optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
-        optimizer.step()
-    lm.eval()
+        (LOSS_SCALE * loss).backward()
+        for parameter in lm.parameters():
+            parameter.grad /= LOSS_SCALE
+        norm_of_all = torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
+        if torch.isfinite(norm_of_all):
+            optimizer.step()
     held = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        return sum(float(loss_of(lm, lines(valid, held), 1.0)) for _ in range(4)) / 4
+        return sum(float(loss_of(lm.eval(), lines(valid, held), 1.0)) for _ in range(8)) / 8
 
 
 def lines(text: Tensor, generator: torch.Generator) -> Tensor:

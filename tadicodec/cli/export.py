@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder, Hugging Face id, `bundled` or `bundled:ar`")
     parser.add_argument("output", metavar="OUT", help="folder for the graphs")
     parser.add_argument("--to", choices=("onnx",), default="onnx", help="format (onnx)")
-    parser.add_argument("--bits", type=int, choices=(8, 4), help="wide products of integers (default: float32)")
+    parser.add_argument("--bits", type=int, choices=(8, 7, 4), help="wide products of integers (default: float32)")
     parser.add_argument("--overwrite", action="store_true", help="replace graphs that exist")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 

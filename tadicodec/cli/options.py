@@ -35,7 +35,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         default="torch",
-        help="of decoding on a CPU (torch); onnx: ONNX Runtime where it is faster; onnx-int8: with 8-bit numbers",
+        help="of decoding and of AR models on a CPU (torch); onnx: ONNX Runtime where faster; onnx-int8: in integers",
     )
 
 

@@ -4,6 +4,7 @@ as they come."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -66,20 +67,32 @@ def smoothing_scale(inputs: Tensor, weight: Tensor, strength: float = 0.5) -> Te
     return (scale / scale.log().mean().exp()).clamp(1e-4, 1e4)
 
 
-def hadamard(values: Tensor) -> Tensor:
-    """Normalised Walsh-Hadamard transform of the last dimension of [..., n], in n log n additions.
+RADIX = 32  # of the products that a Hadamard transform is made of: fewer passes over memory than one an addition
 
-    Where n is no power of two, blocks of the largest power of two that divides it are transformed each by itself.
+
+def hadamard(values: Tensor) -> Tensor:
+    """Normalised Walsh-Hadamard transform of the last dimension of [..., n].
+
+    It is a product with a small matrix for every five of its bits. Where n is no power of two, blocks of the largest
+    power of two that divides it are transformed each by itself.
     """
     size = values.shape[-1] & -values.shape[-1]
-    shape, step = values.shape, 1
-    values = values.unflatten(-1, (-1, size))
-    while step < size:
-        pairs = values.unflatten(-1, (-1, 2, step))
-        first, second = pairs[..., 0, :], pairs[..., 1, :]
-        values = torch.stack([first + second, first - second], dim=-2).flatten(-3)
-        step *= 2
-    return (values * size**-0.5).reshape(shape)
+    rows, left = values.reshape(-1, size), size
+    while left > 1:
+        radix = min(left, RADIX)
+        turned = rows.reshape(-1, size // radix, radix) @ hadamard_matrix(radix).to(values)
+        rows, left = turned.transpose(1, 2).reshape(-1, size), left // radix
+    return rows.reshape(values.shape)
+
+
+@lru_cache
+@torch.inference_mode(False)  # the first to ask may not train, and a later one may
+def hadamard_matrix(size: int) -> Tensor:
+    """The normalised Hadamard matrix [size, size], size a power of two."""
+    made = torch.ones(1, 1)
+    while len(made) < size:
+        made = torch.cat([torch.cat([made, made], dim=1), torch.cat([made, -made], dim=1)])
+    return made * size**-0.5
 
 
 def random_signs(size: int, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,5 @@
-"""What a codec's quantized network learns from: the float network's outputs on prepared speech, or the codec's own
-loss.
+"""What a codec's quantized network learns from: the float network's outputs on prepared speech, the codec's own loss,
+or what a judge says of decoded speech.
 
 Imitation compares the two networks where their parts meet: the vector before the sign, the aligner's letters, the
 prior, the decoder. Behind the encoder the student is given the teacher's values, so that a code that changes does not
@@ -23,9 +23,11 @@ from tadicodec.integers.layout import linear_layers
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.fused import unfuse
 from tadicodec.quant.conversion import prepare
+from tadicodec.quant.decode_loss import Judge, decode_clips, find_judge
 from tadicodec.quant.intervention import Interventions
 from tadicodec.quant.job import Job
 from tadicodec.quant.observe import collect_inputs, recorded_outputs, relative_error, replaced_outputs
+from tadicodec.quant.quant_settings import OWN
 from tadicodec.quant.tune import Objective, tune
 from tadicodec.train.codec_network import CodecNetwork
 from tadicodec.train.codec_objective import CodecObjective
@@ -67,7 +69,9 @@ class Lessons:
     def __init__(
         self, codec: Codec, model: Autoencoder, job: Job, features: Features, generator: torch.Generator
     ) -> None:
-        self.model, self.tune, self.generator, self.device = model, job.tune, generator, codec.device
+        self.codec, self.model, self.tune, self.generator, self.device = codec, model, job.tune, generator, codec.device
+        self.judge = find_judge(job.tune.loss) if job.tune.judged else None
+        self.texts = {clip.id: clip.text for clip in features.clips}
         self.teacher = copy.deepcopy(codec.model)
         unfuse(self.teacher)
         shape = codec.config.autoencoder
@@ -108,7 +112,23 @@ class Lessons:
         """One loss function for each step, without end."""
         while True:
             batch, draws = self.draw()
-            yield self.own_loss(batch) if self.tune.loss == "codec" else self.imitation(batch, draws, interventions)
+            if self.judge is not None:
+                yield self.judged(batch, self.judge)
+            else:
+                yield self.own_loss(batch) if self.tune.loss == OWN else self.imitation(batch, draws, interventions)
+
+    def judged(self, batch: dict, judge: Judge) -> Objective:
+        """A function that gives what a judge says of a batch after a whole decode, with the same noise at every
+        call."""
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        mels = [mel[:size] for mel, size in zip(batch["mel"], batch["lengths"].tolist(), strict=True)]
+        clips = [(self.texts[name], mel) for name, mel in zip(batch["ids"], mels, strict=True)]
+
+        def loss() -> Tensor:
+            made = decode_clips(self.codec, self.model, clips, torch.Generator().manual_seed(seed))
+            return torch.tensor(float(judge(made)))
+
+        return loss
 
     def own_loss(self, batch: dict) -> Objective:
         """A function that gives the codec's training loss on a batch, with the same random numbers at every call."""

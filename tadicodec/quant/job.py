@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tadicodec.errors import InputError
+from tadicodec.quant.decode_loss import find_judge
 from tadicodec.quant.methods import Method, find_method
 from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 
@@ -43,6 +44,12 @@ class Job:
         tune = TuneConfig.from_dict({**method.tuning, **sections.get("tuning", {})})
         if method.intervenes and tune.loss != "imitate":
             raise InputError(f"tuning: {given['method']} learns from its teacher; use loss: imitate")
+        if tune.judged:
+            if method.trains and method.load_layer().gradients:
+                raise InputError(
+                    f"tuning: {given['method']} needs a loss with gradients, not {tune.loss}; use zero_qat"
+                )
+            find_judge(tune.loss)
         return cls(QuantConfig.from_dict(wanted), vocoder, tune, tabulate)
 
     @property

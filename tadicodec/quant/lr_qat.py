@@ -1,22 +1,24 @@
 """LR-QAT (Bondarenko et al. 2024): a low-rank correction inside the rounding of a frozen weight.
 
 W = s clip(round(P + C), q_n, q_p) with P the pretrained weight in grid units, frozen in one byte, and C low-rank. s
-only scales the result, so its gradient is sum G W_Z, not LSQ's. What backward needs is computed again, not stored.
+only scales the result, so its gradient is sum G W_Z, not LSQ's. What backward needs is computed again, not stored. As
+published, grids are symmetric down to 3 bits; 2 bits have a zero point, which stays where the search puts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from tadicodec.integers.grid import split, weight_grid
-from tadicodec.integers.packed_linear import Integers
+from tadicodec.integers.grid import Grid, split, weight_grid
+from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.packing import from_fixed_point, pack, storage_width, to_fixed_point, unpack
-from tadicodec.integers.ranges import least_error
+from tadicodec.integers.ranges import ends, least_error, least_error_share, min_max
 from tadicodec.integers.straight import round_through, stored
 from tadicodec.quant.lowrank import LowRank, loftq
 from tadicodec.quant.quant_settings import QuantConfig
@@ -27,6 +29,7 @@ class LRQATLinear(TrainedLinear):
     """A layer whose frozen weight gets a low-rank correction before it is rounded; correction and scales learn."""
 
     frozen: Tensor
+    zero: Tensor | None
 
     def __init__(self, linear: nn.Linear, config: QuantConfig, generator: torch.Generator) -> None:
         super().__init__(linear, config)
@@ -34,8 +37,11 @@ class LRQATLinear(TrainedLinear):
         self.store = config.store
         weight = linear.weight.detach().float()
         groups = split(weight, self.grid)
-        self.scale = nn.Parameter(least_error(groups, self.grid).to(self.form.dtype).float())
-        units = (groups / self.scale.detach()).flatten(-2)
+        scale, zero = searched_range(groups, self.grid)
+        self.scale = nn.Parameter(scale.to(self.form.dtype).float())
+        self.register_buffer("zero", zero)
+        units = groups / self.scale.detach()
+        units = (units if zero is None else units + zero).flatten(-2)
         self.correction = LowRank((self.out_features, self.in_features), config.rank, config.gain, generator)
         if config.loftq:
             left, right = loftq(units, self.nearest, config.rank, config.loftq)
@@ -76,10 +82,18 @@ class LRQATLinear(TrainedLinear):
         return round_through(self.thaw() + self.correction.delta()).clamp(self.grid.lowest, self.grid.highest)
 
     def weight(self) -> Tensor:
-        return (split(self.levels(), self.grid) * stored(self.scale, self.form.dtype)).flatten(-2)
+        levels = split(self.levels(), self.grid)
+        levels = levels if self.zero is None else levels - self.zero
+        return (levels * stored(self.scale, self.form.dtype)).flatten(-2)
 
     def integers(self) -> Integers:
-        return Integers(self.levels().detach(), self.scale.detach().to(self.form.dtype))
+        levels, scale, lowest = self.levels().detach(), self.scale.detach().to(self.form.dtype), self.grid.lowest
+        if self.zero is None:
+            return Integers(levels, scale)
+        return Integers(levels - lowest, scale, self.zero - lowest)  # which count from 0
+
+    def stored_format(self) -> Format:
+        return replace(self.form, zero=self.zero is not None)
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -95,3 +109,15 @@ class LRQATLinear(TrainedLinear):
 
     def scales(self) -> Iterator[nn.Parameter]:
         yield self.scale
+
+
+def searched_range(groups: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """The scale [o, G, 1] of groups [o, G, g] on a signed grid with the least error, and below 3 bits a zero point, on
+    that same grid."""
+    if grid.bits > 2:
+        return least_error(groups, grid), None
+    unsigned = replace(grid, signed=False)
+    share = least_error_share(groups, unsigned)
+    low, high = (end * share for end in ends(groups))
+    scale, zero = min_max(low, high, unsigned)
+    return scale, zero + grid.lowest

@@ -54,7 +54,7 @@ METHODS: dict[str, Method] = {
     ),
     "zero_qat": Method(
         "tadicodec.quant.zero_qat:ZeroQATLinear",
-        quantization={"bits": 4, "variant": "scales"},
+        quantization={"bits": 4, "variant": "scales", "rotation": "none"},
         tuning={"lr": 3e-2},
         sees_inputs=True,
     ),

@@ -15,6 +15,8 @@ from tadicodec.integers.packed_linear import Format
 from tadicodec.quant.methods import find_method
 
 T = TypeVar("T")
+IMITATE, OWN = "imitate", "codec"  # losses with gradients
+BUILT_IN_JUDGES = ("words", "voice")  # without; `quant/decode_loss.py` says what they are
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class QuantConfig:
     store: str = "fixed"  # LR-QAT's frozen weight: "fixed" point in a byte, "float", or rounded "integer"
     loftq: int = 0  # LR-QAT: rounds of LoftQ that fill the correction beforehand
     learn_offset: bool = False  # L4Q: an offset of every group
-    rotation: str = "adaptive"  # RoSTE: by measured error; "all" or "none" to compare
-    variant: str = "full"  # ZeroQAT: "light" moves q and v only, "scales" moves no weight
+    rotation: str = "adaptive"  # RoSTE, ZeroQAT: by measured error; "all" or "none" to compare
+    variant: str = "full"  # ZeroQAT: "light" moves q and v only, "scales" no weight, "layers" three numbers a layer
 
     def __post_init__(self) -> None:
         Format(self.bits, self.group, self.scale)
         find_method(self.method)
         choices = {"store": ("fixed", "float", "integer"), "rotation": ("adaptive", "all", "none")}
-        for name, values in (choices | {"variant": ("full", "light", "scales")}).items():
+        for name, values in (choices | {"variant": ("full", "light", "scales", "layers")}).items():
             if getattr(self, name) not in values:
                 raise InputError(f"quantization: {name} is one of {', '.join(values)}, not {getattr(self, name)!r}")
         if self.rank < 1 or self.loftq < 0 or self.alpha < 0:
@@ -98,7 +100,7 @@ class TuneConfig:
     weight_decay: float = 0.0
     clip: float = 1.0  # gradient norm
     warmup: float = 0.1  # share of the steps; after it a linear fall to zero
-    loss: str = "imitate"  # the float network's outputs; "codec" is the codec's own training loss
+    loss: str = IMITATE  # the float network's outputs; "codec" is the codec's own training loss; or of a judge (judged)
     frames: int = 1200  # padded mel frames a step
     max_frames: int = 800  # of a clip
     intervene: int = 60  # Teacher Intervention: first steps, in which the teacher's signals replace the student's
@@ -113,10 +115,15 @@ class TuneConfig:
             raise InputError("tuning: clip is above 0; lr, scale_lr, weight_decay and seed are 0 or more")
         if not 0 <= self.warmup <= 1 or not 0 < self.flips < 1:
             raise InputError("tuning: warmup is 0 to 1, flips between 0 and 1")
-        if self.loss not in ("imitate", "codec"):
-            raise InputError("tuning: loss is 'imitate' or 'codec'")
+        if self.loss not in (IMITATE, OWN) and not self.judged:
+            raise InputError("tuning: loss is 'imitate', 'codec', 'words', 'voice' or 'module:function'")
         if self.mode not in ("gradual", "output", "context", "map"):
             raise InputError("tuning: mode is 'gradual', 'output', 'context' or 'map'")
+
+    @property
+    def judged(self) -> bool:
+        """Whether the loss is a number without gradients that a judge gives: "words", "voice" or "module:function"."""
+        return self.loss in BUILT_IN_JUDGES or all(self.loss.partition(":"))
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> TuneConfig:

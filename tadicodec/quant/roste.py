@@ -13,13 +13,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from tadicodec.errors import InputError
-from tadicodec.integers.activation import can_rotate, random_signs, rotate
+from tadicodec.integers.activation import rotate
 from tadicodec.integers.grid import split, to_levels, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
 from tadicodec.integers.ranges import ends, min_max
 from tadicodec.integers.straight import through
 from tadicodec.quant.quant_settings import QuantConfig
+from tadicodec.quant.rotation import choose_rotation, rounding_error
 from tadicodec.quant.trained import TrainedLinear
 
 
@@ -39,28 +39,15 @@ class RoSTELinear(TrainedLinear):
     def make(
         cls, linear: nn.Linear, config: QuantConfig, inputs: Tensor | None, generator: torch.Generator
     ) -> RoSTELinear:
-        """The layer with or without its rotation, whichever has the smaller error. Raises InputError where the choice
-        needs inputs and there are none."""
-        signs = random_signs(linear.in_features, generator).to(linear.weight.device)
-        if not can_rotate(linear.in_features) or config.rotation == "none":
-            return cls(linear, config, None)
-        turned = cls(linear, config, signs)
-        if config.rotation == "all":
-            return turned
-        if inputs is None:
-            raise InputError("quantization: choosing rotations needs inputs of every layer; run it on some data")
-        plain = cls(linear, config, None)
-        return turned if turned.error(inputs) < plain.error(inputs) else plain
+        """The layer with or without its rotation, as `config.rotation` says. Raises InputError where the choice needs
+        inputs and there are none."""
+        return choose_rotation(lambda signs: cls(linear, config, signs), linear, config, inputs, generator)
 
     @torch.no_grad()
     def error(self, inputs: Tensor) -> Tensor:
-        """Relative squared error of the rounded weight plus that of the rounded inputs [n, i] (eq. 12).
-
-        Relative, because the larger of the two would decide alone otherwise.
-        """
+        """Relative squared error of the rounded weight plus that of the rounded inputs [n, i] (eq. 12)."""
         weight, x = self.turned(self.latent), self.turned(inputs)
-        error = (self.weight() - weight).square().sum() / weight.square().sum().clamp(min=1e-12)
-        return error + (self.form.activation(x) - x).square().sum() / x.square().sum().clamp(min=1e-12)
+        return rounding_error(self.weight(), weight) + rounding_error(self.form.activation(x), x)
 
     def turned(self, values: Tensor) -> Tensor:
         """Values [..., i] after the layer's rotation, if it has one."""

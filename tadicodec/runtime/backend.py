@@ -29,14 +29,16 @@ from tadicodec.runtime.speed import cache_folder, fastest, measured
 
 TORCH, ONNX, INT8 = "torch", "onnx", "onnx-int8"
 BACKENDS = (TORCH, ONNX, INT8)
+INTEGERS = {INT8: 8, "onnx-int7": 7}  # bits of weights that "onnx-int8" tries
 M = TypeVar("M", bound=nn.Module)
 
 
 def runtime_renderer(renderer: Renderer, backend: str, folder: Path | None = None) -> Renderer:
     """The renderer whose networks run where they are fastest on this machine: in torch or in ONNX Runtime.
 
-    backend: "onnx" considers float32 only; "onnx-int8" rounds weights and what enters them to 8 bits, which changes the
-    sound. folder: where graphs and measured times are kept (None: the user's cache).
+    backend: "onnx" considers float32 only; "onnx-int8" rounds weights to 8 or 7 bits, whichever is faster here, and
+    what enters them to 8, which changes the sound. folder: where graphs and measured times are kept (None: the user's
+    cache).
 
     Raises:
         InputError: no such backend, a device other than the CPU, ONNX Runtime is missing, or layers it cannot take.
@@ -49,7 +51,7 @@ def runtime_renderer(renderer: Renderer, backend: str, folder: Path | None = Non
         raise InputError(f"backend {backend}: ONNX Runtime is used on the CPU; leave it out, or use device cpu")
     key = content_hash(renderer.model, ("",)) + content_hash(renderer.vocoder, ("",))
     place = (folder or cache_folder() / "onnx") / key
-    kinds = {ONNX: 0, INT8: 8} if backend == INT8 else {ONNX: 0}
+    kinds = {ONNX: 0, **INTEGERS} if backend == INT8 else {ONNX: 0}
     graphs = codec_graphs(renderer.config, renderer.model, renderer.vocoder)
     made = {graph.name: fastest_session(graph, kinds, place) for graph in graphs if graph.name != ENCODER}
     return replaced(renderer, {name: own for name, own in made.items() if own is not None})
@@ -70,7 +72,7 @@ def fastest_session(graph: Graph, kinds: dict[str, int], place: Path) -> Any | N
 
 def stored(graph: Graph, bits: int, place: Path) -> Path:
     """The file of a graph, which is traced where it is not there yet."""
-    path = place / f"{graph.name}{'-int8' if bits else ''}.onnx"
+    path = place / f"{graph.name}{f'-int{bits}' if bits else ''}.onnx"
     if not path.is_file():
         model = trace(graph)
         write_bytes(path, (to_integers(model, bits) if bits else model).SerializeToString(), overwrite=True)

@@ -1,15 +1,18 @@
-"""A float graph's wide products as products of integers: 8 bits by MatMulInteger, 4 bits by MatMulNBits.
+"""A float graph's wide products as products of integers: 8 or 7 bits by MatMulInteger, 4 bits by MatMulNBits.
 
 Weights are rounded as `tadicodec quantize` rounds them (GLM-130B: a scale a row, from its largest value; in 4 bits a
-scale for each 32 inputs), so a model that is in such integers already gets the same ones back. In 8 bits what enters a
-product is rounded too, with one scale for all of it; ONNX Runtime joins the steps into DynamicQuantizeMatMul.
+scale for each 32 inputs), so a model that is in such integers already gets the same ones back. In 8 and 7 bits what
+enters a product is rounded too, to 8 bits with one scale for all of it; ONNX Runtime joins the steps into
+DynamicQuantizeMatMul.
+
+7 bits are for processors with AVX2 alone: their fast product of bytes with signed bytes adds two of them in 16 bits,
+which overflows with weights beyond 63. In 8 bits weights go without a sign, through a product that is a third slower.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,20 +22,20 @@ from tadicodec.integers.onnx_linear import INT8_ACTIVATIONS, laid_out, load_onnx
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.integers.ranges import absmax
 
-WIDTHS = (8, 4)
+WIDTHS = (8, 7, 4)
 BLOCK = 32  # inputs that share a scale in 4 bits
 NARROWEST = 64  # inputs and outputs of a product that is worth it
-MIDDLE = 128  # of bytes: weights go without a sign, because AVX2's products of signed ones saturate
+MIDDLE = 128  # of bytes, where weights go without a sign
 
 
 def to_integers(model: Any, bits: int) -> Any:
     """A copy of an `onnx.ModelProto` in which every wide product with a stored weight is one of integers.
 
     Raises:
-        InputError: bits other than 8 and 4.
+        InputError: bits other than 8, 7 and 4.
     """
     if bits not in WIDTHS:
-        raise InputError(f"export: integers have {' or '.join(map(str, WIDTHS))} bits, not {bits}")
+        raise InputError(f"export: integers have 8, 7 or 4 bits, not {bits}")
     onnx, _, arrays = load_onnx()
     made = onnx.ModelProto()
     made.CopyFrom(model)
@@ -46,8 +49,7 @@ def to_integers(model: Any, bits: int) -> Any:
         if weight is None or values is None or not fits(values, bits):
             nodes.append(node)
             continue
-        product = eight_bits if bits == 8 else four_bits
-        own, tensors = product(node, values.T)
+        own, tensors = four_bits(node, values.T) if bits == 4 else whole_bytes(node, values.T, bits)
         nodes += own
         new += [tensor for tensor in tensors if tensor.name not in {t.name for t in new}]
         done.add(weight.name)
@@ -63,7 +65,7 @@ def to_integers(model: Any, bits: int) -> Any:
 
 def fits(weight: Tensor, bits: int) -> bool:
     """Whether a product's weight [i, o] is wide enough, and its inputs divide into blocks."""
-    return weight.ndim == 2 and min(weight.shape) >= NARROWEST and (bits == 8 or weight.shape[0] % BLOCK == 0)
+    return weight.ndim == 2 and min(weight.shape) >= NARROWEST and (bits != 4 or weight.shape[0] % BLOCK == 0)
 
 
 def rounded(weight: Tensor, bits: int, group: int) -> Integers:
@@ -74,14 +76,16 @@ def rounded(weight: Tensor, bits: int, group: int) -> Integers:
     return Integers(to_levels(groups, scale, None, grid).flatten(-2), scale)
 
 
-def eight_bits(node: Any, weight: Tensor) -> tuple[list[Any], list[Any]]:
-    """The nodes and stored tensors of x W for a weight [o, i] in bytes; node: the float product."""
+def whole_bytes(node: Any, weight: Tensor, bits: int) -> tuple[list[Any], list[Any]]:
+    """The nodes and stored tensors of x W for a weight [o, i] in 8 bits without a sign, or in 7 with one; node: the
+    float product."""
     _, helper, arrays = load_onnx()
-    source, result, stem = node.input[0], node.output[0], f"{node.input[1]}_8"
-    integers = rounded(weight, 8, 0)
+    source, result, stem = node.input[0], node.output[0], f"{node.input[1]}_{bits}"
+    integers = rounded(weight, bits, 0)
+    middle, kind = (MIDDLE, torch.uint8) if bits == 8 else (0, torch.int8)
     tensors = [
-        arrays.from_array((integers.levels.T + MIDDLE).to(torch.uint8).contiguous().numpy(), f"{stem}_w"),
-        arrays.from_array(np.array(MIDDLE, np.uint8), f"{stem}_z"),
+        arrays.from_array((integers.levels.T + middle).to(kind).contiguous().numpy(), f"{stem}_w"),
+        arrays.from_array(torch.tensor(middle, dtype=kind).numpy(), f"{stem}_z"),
         arrays.from_array(integers.scale.flatten().numpy(), f"{stem}_s"),
     ]
     x, size, zero, whole, real, factor = (f"{result}_{part}" for part in ("x", "xs", "xz", "i", "f", "s"))

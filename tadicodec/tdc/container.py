@@ -37,8 +37,8 @@ from tadicodec.tdc.squeezed import SQUEEZED, Listener, Opening, SqueezedReader, 
 MAGIC = b"\x89TDC"  # a first byte above 127, so that nothing takes it for text
 VERSION = 1  # of flat files
 FIXED = struct.Struct(">4sBI")
-LARGEST = 1 << 28  # bytes of a file: half a year of codes
 BEFORE = 5  # bytes of magic and version
+LARGEST = 1 << 28  # bytes of a file: half a year of codes
 LONGEST_HEADER = 1 << 20  # bytes; an hour of transcript is a tenth of it
 
 

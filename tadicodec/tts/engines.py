@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tadicodec.errors import InputError
+from tadicodec.runtime.backend import TORCH
 from tadicodec.speech import Prompt
 from tadicodec.tts.ar_sampler import ArSampling, generate_codes
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM
@@ -18,6 +19,7 @@ from tadicodec.tts.folder import load_tts
 from tadicodec.tts.mask_sampler import MaskSampling, sample_masked
 from tadicodec.tts.masked import MaskedNetwork, Words
 from tadicodec.tts.model_config import AR, MASKED, TtsConfig
+from tadicodec.tts.runtime_llama import runtime_speaker
 from tadicodec.tts.script import Script, chat_script, timed_script
 from tadicodec.tts.text_reader import GLUE, TextReader, load_reader
 
@@ -62,9 +64,11 @@ class MaskedEngine(Engine):
 class ArEngine(Engine):
     """Speaks with an autoregressive model."""
 
-    def __init__(self, config: TtsConfig, network: SpeechLM | ExtendedLM, reader: TextReader) -> None:
+    def __init__(
+        self, config: TtsConfig, network: SpeechLM | ExtendedLM, reader: TextReader, backend: str = TORCH
+    ) -> None:
         self.config, self.reader = config, reader
-        self.vocabulary, self.lm = network.vocabulary, network.expanded()
+        self.vocabulary, self.lm = network.vocabulary, runtime_speaker(network, backend) or network.expanded()
         self.durations: Durations | None = getattr(network, "duration", None)
         self.codebook_size = len(self.vocabulary.codes)
 
@@ -87,18 +91,23 @@ def write(
     return chat_script(ids, text, prompt.text, len(prompt.codes), tokens)
 
 
-def load_engine(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Engine:
-    """The engine of a model folder, on this device and in this precision. Raises InputError where files do not fit
-    together."""
+def load_engine(
+    folder: Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    backend: str = TORCH,
+) -> Engine:
+    """The engine of a model folder, on this device, in this precision, and in this backend where it has one. Raises
+    InputError where files do not fit together."""
     config, network = load_tts(folder, dtype)
     ours = folder / "text_tokenizer"
     place = ours if ours.is_dir() else folder  # published models keep it beside the weights
     reader = load_reader(config.text, place, alone=config.shape is not None)
-    return engine_of(config, network.to(device), reader)
+    return engine_of(config, network.to(device), reader, backend)
 
 
-def engine_of(config: TtsConfig, network: torch.nn.Module, reader: TextReader) -> Engine:
+def engine_of(config: TtsConfig, network: torch.nn.Module, reader: TextReader, backend: str = TORCH) -> Engine:
     """The engine of a network that is loaded."""
     if isinstance(network, MaskedNetwork):
         return MaskedEngine(config, network, reader)
-    return ArEngine(config, cast(SpeechLM | ExtendedLM, network), reader)
+    return ArEngine(config, cast(SpeechLM | ExtendedLM, network), reader, backend)

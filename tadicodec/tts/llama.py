@@ -20,6 +20,7 @@ from tadicodec.tts.cache import Cache, CacheFormat
 NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 TRAINING_ONLY = ("attention_dropout", "max_position_embeddings", "initializer_range", "use_cache")
 Processor = Callable[[Tensor, Tensor], Tensor]
+Reading = Callable[[Tensor, Tensor], Tensor]  # further ids [1, S] at places [1, S] -> scores [1, V] of what comes next
 
 
 @dataclass(frozen=True)
@@ -172,11 +173,9 @@ class SpeakingLlama(nn.Module):
         """input_ids [1, S] at position_ids [1, S] -> [1, S + new], drawn from torch's own generator as transformers
         draws: processors, temperature, the top_k most probable, those that make up top_p."""
         ids = input_ids
-        past = self.blocks.caches()
-        vectors, places = F.embedding(ids, self.table), position_ids.float()
+        read, places, follow = ids, position_ids.float(), self.reading()
         for _step in range(max_new_tokens):
-            hidden = self.blocks(vectors, places, past=past)[:, -1]
-            scores = F.linear(hidden, self.table).float()
+            scores = follow(read, places).float()
             for processor in logits_processor:
                 scores = processor(ids, scores)
             scores = most_probable(scores / temperature, top_k, top_p)
@@ -184,8 +183,17 @@ class SpeakingLlama(nn.Module):
             ids = torch.cat([ids, drawn], dim=1)
             if int(drawn) in eos_token_id:
                 break
-            vectors, places = F.embedding(drawn, self.table), places[:, -1:] + 1
+            read, places = drawn, places[:, -1:] + 1
         return ids
+
+    def reading(self) -> Reading:
+        """Read one sequence from its beginning, with keys and values of its own."""
+        past = self.blocks.caches()
+
+        def follow(ids: Tensor, places: Tensor) -> Tensor:
+            return F.linear(self.blocks(F.embedding(ids, self.table), places, past=past)[:, -1], self.table)
+
+        return follow
 
 
 def most_probable(scores: Tensor, top_k: int, top_p: float) -> Tensor:

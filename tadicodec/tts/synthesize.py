@@ -71,7 +71,7 @@ class Speaker:
 
         name: None for the bundled model of an engine, a folder, or a Hugging Face id such as
         "amphion/TaDiCodec-TTS-MGM". engine: "ar" or "masked"; None is the better one. codec: the codec itself, or what
-        `Codec.from_pretrained` takes.
+        `Codec.from_pretrained` takes. An autoregressive model runs in the codec's backend.
 
         Raises:
             InputError: no such model, or one that speaks another codec's codes.
@@ -79,7 +79,7 @@ class Speaker:
         folder = find_tts_model(name, engine)
         if not isinstance(codec, Codec):
             codec = Codec.from_pretrained(codec, device, dtype)
-        return cls(codec, load_engine(folder, codec.device, dtype))
+        return cls(codec, load_engine(folder, codec.device, dtype, codec.backend))
 
     def prompt(self, wave: Wave, sample_rate: int, text: str | None = None) -> Prompt:
         """A voice from a few seconds of speech [N], at any sample rate, and what is said in them.

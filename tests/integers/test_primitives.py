@@ -21,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed))
+    return torch.randn(shape, generator=generator(seed))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
 from tadicodec.errors import InputError
 from tadicodec.quant.codec_quantizer import quantize_codec, save_quantized
-from tadicodec.quant.codec_tuning import Lessons
+from tadicodec.quant.codec_tuning import Lessons, tune_codec
+from tadicodec.quant.decode_loss import BUILT_IN, Decoded, decode_clips
 from tadicodec.quant.job import Job
 from tadicodec.quant.methods import METHODS
 from tests.conftest import tiny_codec, voice
@@ -91,3 +94,53 @@ def test_own_loss_is_the_same_at_every_call(features: Features) -> None:
     objective = next(Lessons(codec, codec.model, job, features, torch.Generator().manual_seed(0)).objectives())
     assert float(objective()) == float(objective()) > 0
     quantize_codec(codec, job, features)
+
+
+# losses without gradients -------------------------------------------------------------------------------------------
+
+
+def loudness(clips: Sequence[Decoded]) -> float:
+    """A judge from outside the package."""
+    return float(torch.stack([clip.wave.square().mean() for clip in clips]).mean())
+
+
+def test_a_function_of_ones_own_is_the_loss(features: Features) -> None:
+    job = job_of("zero_qat", loss=f"{__name__}:loudness", steps=2)
+    codec, generator = tiny_codec(), torch.Generator().manual_seed(0)
+    model = copy.deepcopy(codec.model)
+    losses = tune_codec(codec, model, job, features, generator)
+    assert len(losses) == 2 and all(loss > 0 for loss in losses)
+
+
+def test_the_float_network_is_judged_as_it_decodes(features: Features) -> None:
+    codec, clip = tiny_codec(), features.clips[0]
+    mel = torch.from_numpy(features.mel(clip))
+    (made,) = decode_clips(codec, codec.model, [(clip.text, mel)], torch.Generator().manual_seed(0))
+    codes = codec.model.encode(made.mel[None])
+    expected = codec.decode(codes, text=[clip.text], generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made.wave, expected[0])
+    assert made.text == clip.text and len(made.wave) == 480 * len(made.mel)
+
+
+def test_judges_that_the_codec_has_itself() -> None:
+    codec = tiny_codec(voice_size=8)
+    wave = torch.from_numpy(voice(1.6))
+    clip = Decoded(wave, "some words", codec.mel(wave)[0], codec)
+    assert BUILT_IN["voice"]([clip]) == pytest.approx(0, abs=1e-4)
+    assert BUILT_IN["words"]([clip]) > 0  # an untrained transcriber hears nothing
+
+
+@pytest.mark.parametrize(
+    ("method", "loss", "said"),
+    [
+        ("lr_qat", "words", "needs a loss with gradients"),
+        ("zero_qat", "sound", "'module:function'"),
+        ("zero_qat", "no_such_module:judge", "cannot be imported"),
+        ("zero_qat", "math:no_such", "cannot be imported"),
+        ("zero_qat", "math:pi", "is no function"),
+    ],
+)
+def test_losses_that_do_not_fit_are_one_line(method: str, loss: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        job_of(method, loss=loss)
+    assert "\n" not in str(caught.value)

@@ -61,7 +61,9 @@ def test_graphs_and_choices_are_kept(codec: Codec, tmp_path: Path, monkeypatch: 
     in_runtime(codec, INT8, tmp_path, monkeypatch)
     (place,) = tmp_path.iterdir()
     kept = {path.name for path in place.iterdir()}
-    assert kept == {f"{n}{k}.onnx" for n in ("prior", "decoder", "vocoder") for k in ("", "-int8")} | {"speed.json"}
+    assert kept == {f"{n}{k}.onnx" for n in ("prior", "decoder", "vocoder") for k in ("", "-int8", "-int7")} | {
+        "speed.json"
+    }
 
     def never(*_: object) -> None:
         pytest.fail("made again")

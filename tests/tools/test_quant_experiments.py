@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import quant_experiments
+import quant_intervention
+import quant_l4q
+import quant_language
+import quant_lr_qat
+import quant_roste
+import quant_stability
+import quant_subjects
+import quant_zero_qat
+from quant_queue import Results, Row, swept, table
 
 from tadicodec.data.feature_maker import prepare_features
+from tadicodec.errors import InputError
+from tadicodec.tts.autoregressive import ArConfig, SpeechLM
+from tadicodec.tts.llama import LlamaShape
 from tests.data.test_manifest import write_corpus
 
 pytest.importorskip("matplotlib")
@@ -21,14 +35,89 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "features"
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer and smaller networks, excerpts and rates."""
+    monkeypatch.setattr(quant_subjects, "POOL", 2)
+    monkeypatch.setattr(quant_stability, "RATES", (1e-2,))
+    monkeypatch.setattr(quant_stability, "SHAPE", {**quant_stability.SHAPE, "num_hidden_layers": 2})
+    monkeypatch.setattr(quant_language, "SHAPE", LlamaShape(16, 32, 2, 2, 2))
+    for module in (quant_intervention, quant_l4q, quant_lr_qat, quant_roste, quant_zero_qat):
+        monkeypatch.setattr(module, "RATES", (1e-3,))
+    monkeypatch.setattr(quant_lr_qat, "FULL_RATES", (1e-4,))
+    monkeypatch.setattr(quant_zero_qat, "BACKWARD_RATES", (1e-3,))
+    monkeypatch.setattr(quant_l4q, "BATCHES", 1)
+    monkeypatch.setattr(quant_zero_qat, "JUDGED", 1)
+    monkeypatch.setattr(quant_language, "load_tts", lambda folder: (None, small_speaker()))
+
+
+def small_speaker() -> SpeechLM:
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return SpeechLM(ArConfig({"model_type": "llama", **sizes}, code_features=8, duration_size=8), inference=True)
+
+
+def command(name: str, model: Path, features: Path, out: Path) -> list[str]:
+    options = ["--model", model, "--data", features, "--out", out, "--steps", "2", "--seeds", "1", "--frames", "40"]
+    return [name, *map(str, options)]
+
+
 @pytest.mark.parametrize("name", quant_experiments.EXPERIMENTS)
-def test_experiment_runs(name: str, tiny_model: Path, features: Path, tmp_path: Path) -> None:
+def test_experiment_runs(name: str, tiny_model: Path, features: Path, tmp_path: Path, small: None) -> None:
     if name == "deployment":
         pytest.importorskip("onnxruntime")
-    options = ["--model", tiny_model, "--data", features, "--out", tmp_path, "--steps", "2", "--seeds", "1"]
-    quant_experiments.main([name, *map(str, options)])
-    rows = json.loads((tmp_path / f"{name}.json").read_text())
-    assert len(rows) > 2 and all(row["seed"] == 0 and row["arm"] for row in rows)
+    quant_experiments.main(command(name, tiny_model, features, tmp_path))
+    rows = Results(tmp_path, name).rows()
+    assert len(rows) > 1 and all(row["seed"] == 0 and row["arm"] for row in rows)
     assert (tmp_path / f"{name}.png").stat().st_size > 1000
-    if name == "lr_qat":
-        assert all(row.get("largest_difference_after_merging", 0) == 0 for row in rows)
+    assert all(row.get("largest_difference_after_merging", 0) == 0 for row in rows)
+
+
+def test_a_queue_goes_on_where_it_was(tiny_model: Path, features: Path, tmp_path: Path, small: None) -> None:
+    given = command("glm", tiny_model, features, tmp_path)
+    quant_experiments.main(given)
+    files = sorted((tmp_path / "glm").glob("*.json"))
+    kept = {path: path.stat().st_mtime_ns for path in files}
+    lost = files[0]
+    before = json.loads(lost.read_text())
+    lost.unlink()
+    quant_experiments.main(given)
+    assert {path: path.stat().st_mtime_ns for path in files if path != lost}.items() <= kept.items()
+    after = json.loads(lost.read_text())
+    assert {**before, "cpu_seconds": 0} == {**after, "cpu_seconds": 0}
+    with pytest.raises(InputError, match="other settings"):
+        quant_experiments.main([*given, "--steps", "3"])
+
+
+def test_a_sweep_finds_each_arms_own_rate(tmp_path: Path) -> None:
+    calls = []
+
+    def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
+        calls.append((arm, rate, seed, sweep))
+        return {"val": None if rate > 1 else abs(math.log(rate / {"a": 0.1, "b": 1.0}[arm]))}
+
+    results = Results(tmp_path, "x")
+    for trial in swept(results, {"a": (0.1, 1.0, 10.0), "b": (0.1, 1.0)}, 2, run):
+        results.finish(trial)
+    assert [call for call in calls if not call[3]] == [("a", 0.1, 0, False), ("b", 1.0, 0, False)] + [
+        ("a", 0.1, 1, False),
+        ("b", 1.0, 1, False),
+    ]
+    said = table(results.rows())
+    assert "| a | 0.1 | 2 |" in said and "10: diverged" in said
+
+
+def test_control_and_intervention_differ_by_the_signals_alone() -> None:
+    """Steps to the control's loss, as a share of its own."""
+    curve = [[0, 1.0], [10, 0.5], [20, 0.4]]
+    rows: list[dict[str, Any]] = [
+        {"arm": "n, restart after 60", "seed": 0, "sweep": False, "curve": curve},
+        {"arm": "n, 60 intervened", "seed": 0, "sweep": False, "curve": [[0, 1.0], [10, 0.4], [20, 0.3]]},
+    ]
+    assert "0.50 of the steps" in quant_intervention.steps_needed(rows)
+    rows[1]["curve"] = [[0, 1.0], [10, 0.9], [20, 0.8]]
+    assert "more than 1" in quant_intervention.steps_needed(rows)
+
+
+def test_settings_of_an_unknown_voice(tiny_model: Path, features: Path, tmp_path: Path, small: None) -> None:
+    with pytest.raises(InputError, match="no clip of the voice"):
+        quant_experiments.main([*command("l4q", tiny_model, features, tmp_path), "--voice", "nobody"])

@@ -2,32 +2,48 @@
 
     python tools/bench/backends.py                       # the bundled codec: encoder, prior, decoder, vocoder
     python tools/bench/backends.py --model bundled:ar    # one step of an autoregressive model
+    python tools/bench/backends.py --speech samples      # the encoder alone: do its codes stay as torch's are?
 
 Candidates take turns in one run, and the fastest call of each counts. Inputs are random, those that graphs are traced
-on, so distances are larger than on speech. As many threads as torch has (OMP_NUM_THREADS).
+on, so distances are larger than on speech. As many threads as torch has (OMP_NUM_THREADS); with --thread-time, which is
+for one thread, what else the machine does does not count.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from tadicodec.audio.files import READABLE, read_audio
+from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.integers.onnx_linear import session
+from tadicodec.model.quantizer import to_codes
+from tadicodec.pipeline.waves import to_samples
 from tadicodec.quant.export import model_graphs
+from tadicodec.quant.quantizable import find_quantizable
 from tadicodec.runtime.graph import Graph, distance, run, trace
-from tadicodec.runtime.integer_graph import to_integers
+from tadicodec.runtime.integer_graph import WIDTHS, to_integers
+from tadicodec.runtime.networks import ENCODER
 from tadicodec.runtime.speed import compare, machine, precisions
 
 
-def rows(graph: Graph) -> dict[str, tuple[float, float]]:
-    """Seconds and distance of each candidate, by name."""
+def sessions_of(graph: Graph) -> dict[str, Any]:
+    """A graph's sessions in float32 and in integers, by name."""
     model = trace(graph)
-    made = {"onnx": model, "onnx int8": to_integers(model, 8), "onnx int4": to_integers(model, 4)}
-    sessions = {name: session(one.SerializeToString()) for name, one in made.items()}
+    made = {"onnx": model, **{f"onnx int{bits}": to_integers(model, bits) for bits in WIDTHS}}
+    return {name: session(one.SerializeToString()) for name, one in made.items()}
+
+
+def rows(graph: Graph, clock: Callable[[], float]) -> dict[str, tuple[float, float]]:
+    """Seconds and distance of each candidate, by name."""
+    sessions = sessions_of(graph)
 
     def in_torch() -> object:
         with torch.inference_mode():
@@ -36,22 +52,47 @@ def rows(graph: Graph) -> dict[str, tuple[float, float]]:
     calls: dict[str, Callable[[], object]] = {"torch": in_torch}
     for name, own in sessions.items():
         calls[name] = lambda own=own: run(own, graph.inputs)
-    seconds = compare(calls)
+    seconds = compare(calls, clock)
     far = {"torch": 0.0, **{name: distance(graph, own) for name, own in sessions.items()}}
     return {name: (seconds[name], far[name]) for name in calls}
+
+
+@torch.inference_mode()
+def codes_alike(name: str, folder: Path) -> dict[str, tuple[int, int]]:
+    """How many tokens of a folder's recordings get torch's code from each session of the encoder, and how many there
+    are."""
+    codec = Codec.from_pretrained(find_quantizable(name)[0])
+    (graph,) = [graph for graph in model_graphs(name) if graph.name == ENCODER]
+    sessions = sessions_of(graph)
+    found = {which: [0, 0] for which in sessions}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE):
+        wave, rate = read_audio(path)
+        mel = codec.mel(to_samples(wave, rate, Codec.sample_rate))
+        codes = codec.model.encode(mel)
+        for which, own in sessions.items():
+            alike = to_codes(run(own, {"mel": mel})[0]) == codes
+            found[which][0] += int(alike.sum())
+            found[which][1] += alike.numel()
+    return {which: (same, count) for which, (same, count) in found.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled", help="as `tadicodec export` takes it (bundled)")
+    parser.add_argument("--speech", type=Path, metavar="FOLDER", help="recordings: compare the encoder's codes alone")
+    parser.add_argument("--thread-time", action="store_true", help="count the calling thread's processor time")
     args = parser.parse_args(arguments)
     try:
+        if args.speech is not None:
+            for name, (same, count) in codes_alike(args.model, args.speech).items():
+                print(f"encoder, {name}: {same} of {count} codes as torch's ({100 * same / count:.2f} %)")
+            return 0
         graphs = model_graphs(args.model)
         known = precisions()
         print(f"{machine()}: bfloat16 products {known['float32'] / known['bfloat16']:.2f} x float32's speed\n")
         print("| network | in | ms | x torch | distance |\n|---|---|---|---|---|")
         for graph in graphs:
-            found = rows(graph)
+            found = rows(graph, time.thread_time if args.thread_time else time.perf_counter)
             for name, (seconds, far) in found.items():
                 times = found["torch"][0] / seconds
                 print(f"| {graph.name} | {name} | {1000 * seconds:.2f} | {times:.2f} | {far:.1e} |", flush=True)

@@ -1,0 +1,147 @@
+"""Teacher Intervention: do a teacher's signals in the first steps save steps? On an encoder and on 12 causal layers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+import torch
+from quant_arms import Arm, Setting, quant_config
+from quant_language import ByteSubject
+from quant_queue import Results, Row, Trial, swept
+from quant_subjects import EncoderSubject, Subject
+from torch import Tensor, nn
+
+from tadicodec.model.transformer import rotary_tables, rotate
+from tadicodec.quant.intervention import Interventions
+from tadicodec.quant.observe import recorded_outputs, relative_error
+from tadicodec.quant.quant_settings import TuneConfig
+from tadicodec.quant.tune import Objective
+
+RATES = (1e-4, 3e-4, 1e-3)
+ARMS = ("no intervention", "restart after 60", "60 intervened", "restart after 120", "120 intervened")
+POINTS = 20  # of a curve
+TEACHER_STEPS = 2  # times an arm's, for the language model
+
+
+class PublishedTerms(Interventions):
+    """Interventions with the paper's distillation: errors of attention scores instead of queries' and keys', and of the
+    hidden state after every layer. With `silent`, nothing is replaced: only the restart is left."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, head_size: int, causal: bool, silent: bool) -> None:
+        super().__init__(student, teacher)
+        self.head_size, self.causal, self.silent = head_size, causal, silent
+        self.own: dict[tuple[str, str], Tensor] = {}
+        self.layers = [block.rpartition(".")[0] for block in self.blocks]
+
+    @property
+    def intervening(self) -> bool:
+        return super().intervening and not self.silent
+
+    def learn(self, block: str, part: str):  # noqa: ANN201
+        """As its parent's, but queries and keys are compared by the scores they make."""
+        inner = super().learn(block, part)
+
+        def hook(module: nn.Module, given: tuple, out: Tensor) -> Tensor | None:
+            if not self.student.training or (block, part) not in self.taught:
+                return None
+            before = len(self.errors)
+            replaced = inner(module, given, out)
+            if part != self.names.output:
+                del self.errors[before:]
+                self.own[block, part] = out
+            else:
+                parts = (self.names.query, self.names.key)
+                own, clean = (self.scores(*(of[block, p] for p in parts)) for of in (self.own, self.taught))
+                self.errors.append(relative_error(own, clean))
+            return None if self.silent else replaced
+
+        return hook
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Queries and keys [B, S, H] -> attention scores of the places that are seen."""
+        heads = [part.unflatten(-1, (-1, self.head_size)).transpose(1, 2) for part in (q, k)]
+        rotary = rotary_tables(torch.arange(q.shape[1])[None], self.head_size)
+        q, k = (rotate(part, rotary) for part in heads)
+        found = q @ k.transpose(2, 3) * self.head_size**-0.5
+        seen = torch.ones(found.shape[-2:], dtype=torch.bool)
+        return found[..., seen.tril() if self.causal else seen]
+
+
+class Taught(Subject):
+    """A subject whose loss has the terms of an intervention."""
+
+    def __init__(self, subject: EncoderSubject | ByteSubject) -> None:
+        self.subject, self.network = subject, subject.network
+        self.interventions: PublishedTerms | None = None
+        self.held, self.inputs = subject.held, subject.inputs
+
+    def objectives(self, model: nn.Module, generator: torch.Generator) -> Iterator[Objective]:
+        given = self.interventions
+        assert given is not None
+        while True:
+            batch = self.subject.draw(generator)
+            given.start()
+            with torch.no_grad(), recorded_outputs(self.network, given.layers) as taught:
+                answers = self.network(batch)
+
+            def loss(batch: Tensor = batch, answers: Tensor = answers, taught: dict = taught) -> Tensor:
+                with recorded_outputs(model, given.layers) as own:
+                    error = self.subject.error(model, batch, answers)
+                hidden = [relative_error(own[name], taught[name]) for name in given.layers]
+                return error + torch.stack(hidden).mean() + given.loss()
+
+            yield loss
+
+
+def intervention(setting: Setting, results: Results) -> Iterator[Trial]:
+    """Ternary weights with one scale a matrix and 8-bit activations. A control has the same steps, terms and restart,
+    but no teacher's signals."""
+    language = ByteSubject(setting.train, setting.valid, results.folder, TEACHER_STEPS * setting.steps)
+    encoder = EncoderSubject(setting.codec, setting.train, setting.valid, setting.frames)
+    shape = setting.codec.config.autoencoder
+    networks = {
+        "12 causal layers": (language, language.network.lm.shape.head_size, True),
+        "encoder": (encoder, shape.hidden_size // shape.num_heads, False),
+    }
+
+    def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
+        name, _, how = arm.partition(", ")
+        subject, head_size, causal = networks[name]
+        steps, first = setting.shortened(sweep), int("".join(filter(str.isdigit, how)) or 0)
+        first = first * steps // setting.steps
+        tune = TuneConfig(steps=steps, lr=rate, weight_decay=0.01, seed=seed, intervene=first)
+        config = quant_config("teacher_intervention", 2, activation={"bits": 8, "symmetric": True})
+        taught = Taught(subject)
+        made = Arm(taught, config, tune).prepare()
+        with PublishedTerms(made.model, taught.network, head_size, causal, "intervened" not in how) as interventions:
+            taught.interventions = interventions
+            return made.train(0 if sweep else max(steps // POINTS, 1), interventions)
+
+    for name in networks:
+        yield from swept(results, {f"{name}, {how}": RATES for how in ARMS}, setting.seeds, run)
+
+
+def steps_needed(rows: list[Row]) -> str:
+    """For each arm, the median over seeds of the steps to the final loss of the control with the same restart, and of
+    the plain one, over the control's own steps."""
+    curves = {(row["arm"], row["seed"]): row["curve"] for row in rows if row.get("curve") and not row["sweep"]}
+    found = []
+    for arm in dict.fromkeys(name for name, _ in curves):
+        network, _, how = arm.partition(", ")
+        if "intervened" not in how:
+            continue
+        for control in (f"{network}, restart after {how.split()[0]}", f"{network}, no intervention"):
+            pairs = [(curves[arm, s], curves[control, s]) for n, s in curves if n == arm and (control, s) in curves]
+            shares = [share_needed(own, other[-1][1]) for own, other in pairs]
+            if shares:
+                median = statistics.median(shares)
+                said = f"{median:.2f}" if median <= 1 else "more than 1"
+                found.append(f"- {arm}: {said} of the steps of “{control}” to its loss ({len(shares)} seeds)")
+    return "\n".join(found)
+
+
+def share_needed(curve: list[list[float]], loss: float) -> float:
+    """The share of a curve's steps after which it is at a loss; 2 where it never is."""
+    last = curve[-1][0]
+    return next((step / last for step, own in curve if own <= loss), 2.0)
