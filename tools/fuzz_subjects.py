@@ -87,7 +87,7 @@ def squeezed_files(folder: Path) -> Attempt:
     save_tts(folder / "coder", config, network)
     codes = torch.arange(24)[None] % 64
     about = (torch.tensor([24]), torch.tensor([24 * 3840]))
-    texts = ("What is said: æ, once more, and then again.", "no", None)
+    texts = ("Said: æ, and again.", "no", None)
     files = []
     for text in texts:
         for weights in ("0123", "4567"):
@@ -286,8 +286,8 @@ def audio(folder: Path) -> Attempt:
 
 
 SUBJECTS: dict[str, tuple[Callable[[Path], Attempt], int]] = {  # how many of 100
-    "token files": (token_files, 20),
-    "squeezed files": (squeezed_files, 10),
+    "token files": (token_files, 26),
+    "squeezed files": (squeezed_files, 4),
     "saved prompts": (saved_prompts, 15),
     "configurations": (configurations, 25),
     "model folders": (model_folders, 5),
