@@ -126,6 +126,7 @@ def test_killed_is_uninterrupted(recipe: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "killed").glob("checkpoints/.*")) + list((tmp_path / "killed").glob(".model*"))
 
 
+@pytest.mark.draws
 def test_it_learns_and_exports_a_model(recipe: Path, tmp_path: Path) -> None:
     run_recipe(recipe, [f"out={tmp_path}", "loop.steps=60", "loop.valid_every=60"], progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -246,17 +247,18 @@ def spoil(folder: Path, damage: str) -> None:
 def test_a_full_disk_ends_a_run_that_goes_on_later(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
-    run_recipe(recipe, [f"out={tmp_path}", "loop.max_minutes=1e-9"], progress=False)
+    few = "loop.steps=4"
+    run_recipe(recipe, [f"out={tmp_path}", few, "loop.max_minutes=1e-9"], progress=False)
 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with monkeypatch.context() as patch, pytest.raises(InputError, match="cannot write .*No space left") as refused:
         patch.setattr(writer, full)
-        run_recipe(recipe, [f"out={tmp_path}", "loop.max_minutes=1e-9"], progress=False)
+        run_recipe(recipe, [f"out={tmp_path}", few, "loop.max_minutes=1e-9"], progress=False)
     assert str(refused.value).isprintable() and not list(tmp_path.glob("checkpoints/.*")) + list(tmp_path.glob(".*"))
-    assert run_recipe(recipe, [f"out={tmp_path}"], progress=False).step == 24
+    assert run_recipe(recipe, [f"out={tmp_path}", few], progress=False).step == 4
     whole = tmp_path / "whole"
-    run_recipe(recipe, [f"out={whole}"], progress=False)
+    run_recipe(recipe, [f"out={whole}", few], progress=False)
     for file, tensors in final(whole).items():
         assert all(torch.equal(value, final(tmp_path)[file][name]) for name, value in tensors.items())
