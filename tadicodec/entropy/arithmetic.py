@@ -1,6 +1,7 @@
 """Arithmetic that gives the same bits in every order of additions, and so on every machine and thread count.
 
-Sums are made of whole numbers below 2^53 alone, which float64 holds exactly, whatever BLAS does with them. Everything
+Sums are made of whole numbers below 2^53 alone, which float64 holds exactly, whatever BLAS does with them: a product
+of 15 and of 7 bits leaves room for 2^31 inputs. Everything
 else is single products, quotients, square roots and roundings of float64, each of which IEEE 754 defines to the bit.
 """
 
@@ -17,7 +18,6 @@ LEVELS = 32767.0  # of an activation
 EPS = 1e-6  # of a norm
 VALUE_STEP, MOST_VALUE = 1024.0, float(1 << 20)  # values of attention are whole numbers of 2^-10
 SHARES = 65536.0  # what attention gives to the place that it heeds most
-MOST_INPUTS = 1 << 20  # of a matrix: 2^15 * 2^7 * 2^20 is far below 2^53
 
 
 def to_levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

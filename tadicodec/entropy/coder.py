@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 from tadicodec.entropy.speech_model import SpeechModel
@@ -46,12 +45,12 @@ class Coder:
 
 def text_folder() -> Path:
     """Where the bundled text model is."""
-    return Path(str(files("tadicodec"))) / "entropy" / "assets" / "text"
+    return arguments.packaged("entropy", "assets", "text")
 
 
 def bundled_folder() -> Path:
     """Where the bundled autoregressive speech language model is."""
-    return Path(str(files("tadicodec"))) / "tts" / "assets" / "ar"
+    return arguments.packaged("tts", "assets", "ar")
 
 
 @lru_cache(maxsize=8)

@@ -13,9 +13,3 @@ def frequencies(scores: np.ndarray) -> np.ndarray:
     """Scores [n, symbols] in nats -> [n, symbols] int64, each at least 1: nothing is impossible."""
     below = scores.max(-1, keepdims=True) - scores
     return np.floor(exp_below(below) * PEAK).astype(np.int64) + 1
-
-
-def bits(found: np.ndarray, symbols: np.ndarray) -> float:
-    """About what symbols [n] cost with frequencies [n, symbols], for choosing; nothing is coded by it."""
-    chosen = np.take_along_axis(found, symbols[:, None], axis=1)[:, 0]
-    return float(np.log2(found.sum(1) / chosen).sum())

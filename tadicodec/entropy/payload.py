@@ -17,6 +17,7 @@ from tadicodec.config import CODE_BITS
 from tadicodec.entropy.coder import Coder
 from tadicodec.entropy.range_coder import RangeDecoder, RangeEncoder
 from tadicodec.entropy.speech_model import SHARP, CodeReader, shared
+from tadicodec.entropy.tables import PLACE
 from tadicodec.entropy.text_model import BYTES, END, TextReader
 from tadicodec.entropy.timing import Timing, counts_of, spoken
 from tadicodec.errors import InputError
@@ -29,12 +30,9 @@ MOST_TEXT = 640  # bytes of a section that the model reads
 ROWS = 16  # codes at a time whose scores become frequencies
 LENGTH_BITS = 24  # of a plain text's number of bytes
 LONGEST_TEXT, LONGEST_RATE = 2048, 8  # bytes that the model writes of a text, and more for each code
-START, LEAST, REFUSED = (
-    256,
-    1.0,
-    0.5,
-)  # behind so many symbols, bits a symbol that are written at least, or read: a file
-# of few bytes must not keep a reader busy for long
+# A file of few bytes must not keep a reader busy for long: behind START symbols, a symbol takes LEAST bits or it is not
+# written so, and REFUSED bits or it is not read.
+START, LEAST, REFUSED = 256, 1.0, 0.5
 
 Part = tuple[int, int, int]  # start, size, total
 
@@ -203,7 +201,7 @@ def open_section(
     begin, starts = timing.place, [np.zeros(0, np.int64)]
     while timing.bin * timing.size < first + size:
         starts.append(timing.advance(timing.left if timing.last or not timing.left else count(timing)))
-    places = np.concatenate(starts)[:MOST_TEXT] - first * 64
+    places = np.concatenate(starts)[:MOST_TEXT] - first * PLACE
     return CodeReader(coder.speech, text[begin : begin + len(places)], places)
 
 

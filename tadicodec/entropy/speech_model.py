@@ -10,18 +10,17 @@ import numpy as np
 from tadicodec.entropy.arithmetic import Matrix, norm
 from tadicodec.entropy.blocks import Blocks, Cache, matrix_of
 from tadicodec.entropy.frequencies import frequencies
-from tadicodec.entropy.tables import normal, softplus
+from tadicodec.entropy.tables import PLACE, normal, softplus
 from tadicodec.entropy.weights import read_llama
 from tadicodec.errors import InputError
 
 BYTES, START = 256, 256  # ids of the vocabulary: bytes, start and end of speech
-PLACE = 64  # units of a position to one token
 SHARP = (
     1.0,
     0.875,
     0.75,
     0.625,
-)  # what scores are multiplied by: a voice that the model does not know needs less trust
+)  # factors of scores: a voice that the model does not know needs less trust
 DURATION = 1024  # units of a duration to one token
 DURATION_HEAD = 32  # the width of a head of the durations' network
 CHUNK = 2048  # codes at a time whose vectors are computed

@@ -15,6 +15,7 @@ import numpy as np
 
 PLACES = 120  # binary places of the whole numbers that tables are computed with
 ONE = 1 << PLACES
+PLACE = 64  # units of a position to one token, or to one byte of a text
 STEPS = 64  # entries of a table to 1 of its argument
 HALVINGS = 10  # 2^-x is tabled in steps of 2^-10
 TURN = 1 << 14  # entries of a whole turn
@@ -149,7 +150,7 @@ def turns(count: int, base: int = 10000) -> np.ndarray:
         for _ in range(count):
             power = min(power * middle // ONE, root + 1)
         low, high = (middle, high) if power <= root else (low, middle)
-    found, speed = [], ONE * ONE // (2 * PI * 64)
+    found, speed = [], ONE * ONE // (2 * PI * PLACE)
     for _ in range(count):
         found.append(int(speed >> (PLACES - 40)))
         speed = speed * ONE // low

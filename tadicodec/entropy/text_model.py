@@ -9,6 +9,7 @@ import numpy as np
 from tadicodec.entropy.arithmetic import Matrix
 from tadicodec.entropy.blocks import Blocks, Cache, matrix_of
 from tadicodec.entropy.frequencies import frequencies
+from tadicodec.entropy.tables import PLACE
 from tadicodec.entropy.weights import read_llama
 
 BYTES = 256
@@ -27,7 +28,7 @@ class TextModel:
 
     def read(self, symbols: list[int], first: int, caches: list[Cache]) -> np.ndarray:
         """The next symbols [n], at positions from `first` on -> what follows each of them, frequencies [n, 257]."""
-        positions = np.arange(first, first + len(symbols), dtype=np.int64) * 64
+        positions = np.arange(first, first + len(symbols), dtype=np.int64) * PLACE
         return frequencies(self.table(self.blocks(self.vectors[symbols], positions, caches)))
 
     def whole(self, text: bytes) -> np.ndarray:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tadicodec.entropy.speech_model import DURATION, PLACE, Durations
+from tadicodec.entropy.speech_model import DURATION, Durations
+from tadicodec.entropy.tables import PLACE
 
 MOST = 63  # bytes that begin in one bin, but for the last, which takes all that are left
 AHEAD = 640  # bytes whose durations are asked for at once
