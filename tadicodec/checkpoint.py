@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +53,7 @@ def find_model(name: str | os.PathLike | None, hub_files: Sequence[str] = HUB_FI
         InputError: neither a model folder nor an id that can be fetched.
     """
     if name is None or isinstance(name, str) and name == BUNDLED:
-        return Path(str(files("tadicodec"))) / "assets"
+        return arguments.packaged("assets")
     folder = arguments.path("a model", name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():

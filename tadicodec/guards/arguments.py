@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from importlib.resources import files
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +48,11 @@ def series(name: str, value: Any) -> Iterator[Any]:
         return iter(value)
     except TypeError:
         raise InputError(f"{name} is a list or an iterator of them, not {described(value)}") from None
+
+
+def packaged(*parts: str) -> Path:
+    """The path of what comes with the package, such as packaged("tts", "assets", "ar")."""
+    return Path(str(files("tadicodec"))).joinpath(*parts)
 
 
 def path(name: str, value: Any) -> Path:

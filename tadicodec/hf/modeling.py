@@ -175,6 +175,7 @@ class TadicodecModel(PreTrainedAudioTokenizerBase):
         audio_codes: Tensor,
         audio_codes_mask: Tensor | None = None,
         text: str | list[str] | None = None,
+        *,
         padding_mask: Tensor | None = None,
         prompt: Prompt | list[Prompt | None] | None = None,
         steps: int | None = None,
@@ -208,6 +209,7 @@ class TadicodecModel(PreTrainedAudioTokenizerBase):
         audio_codes: Tensor | None = None,
         audio_codes_mask: Tensor | None = None,
         text: str | list[str] | None = None,
+        *,
         return_dict: bool | None = None,
         **decoding: Any,
     ) -> TadicodecOutput | tuple[Any, ...]:
@@ -215,7 +217,8 @@ class TadicodecModel(PreTrainedAudioTokenizerBase):
         if audio_codes is None:
             audio_codes, audio_codes_mask, text = self.encode(input_values, padding_mask, text, return_dict=False)
         sounds = torch.ones_like(mono(input_values, "input_values")) if padding_mask is None else padding_mask
-        (values,) = self.decode(audio_codes, audio_codes_mask, text, sounds, return_dict=False, **decoding)
+        given = {"padding_mask": sounds, "return_dict": False, **decoding}
+        (values,) = self.decode(audio_codes, audio_codes_mask, text, **given)
         output = TadicodecOutput(values, audio_codes, audio_codes_mask)
         return output.to_tuple() if return_dict is False else output
 

@@ -47,6 +47,7 @@ def add_tokens(router: APIRouter, service: Service) -> None:
     @router.post("/decode")
     async def decode(
         request: Request,
+        *,
         form: Annotated[Form, Query(alias="format")] = "wav",
         voice: Voice = None,
         text: Text = None,

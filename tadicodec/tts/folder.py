@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def find_tts_model(name: str | os.PathLike | None, engine: str | None) -> Path:
     if name is not None and not (isinstance(name, str) and name == BUNDLED):
         return find_model(name, HUB_FILES)
     engine = engine or DEFAULT_ENGINE
-    folder = Path(str(files("tadicodec"))) / "tts" / "assets" / engine
+    folder = arguments.packaged("tts", "assets", engine)
     if not (folder / "config.json").is_file():
         raise InputError(f"no {engine} model is bundled; give one with --tts-model (a folder or id)")
     return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
@@ -66,11 +66,7 @@ def scatter(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
     """A dot for each utterance, its label on hover."""
     across, up = ticks(0, max(dot.x for dot in dots)), ticks(0, max(max(dot.y for dot in dots), 1.0))
     x, y = Axis(0, across[-1], MARGIN, WIDTH - 10), Axis(0, up[-1], HEIGHT - MARGIN, 10)
-    parts = [f'<line class="grid" x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(m)}" y2="{y(m)}"/>' for m in up]
-    parts += [f'<text class="label" x="{MARGIN - 6}" y="{y(m) + 4}">{m:g}</text>' for m in up]
-    parts += [f'<text class="mark" x="{x(m)}" y="{HEIGHT - MARGIN + 16}">{m:g}</text>' for m in across]
-    parts.append(f'<text class="mark" x="{WIDTH / 2}" y="{HEIGHT - 8}">{escape(x_title)}</text>')
-    parts.append(f'<text class="value" x="{MARGIN + 6}" y="18">{escape(y_title)}</text>')
+    parts = frame({mark: x(mark) for mark in across}, {mark: y(mark) for mark in up}, x_title, y_title)
     for dot in dots:
         place = f'cx="{x(dot.x)}" cy="{y(dot.y)}" r="4"'
         parts.append(f'<circle class="{dot.kind}" {place}><title>{escape(dot.label)}</title></circle>')
@@ -84,16 +80,22 @@ def rate_chart(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> s
     marks = [m for m in marks if low - 0.2 <= log10(m) <= high + 0.2]
     up = ticks(0, max(max(dot.y for dot in dots), 1.0))
     x, y = Axis(low - 0.2, high + 0.5, MARGIN, WIDTH - 10), Axis(0, up[-1], HEIGHT - MARGIN, 10)
-    parts = [f'<line class="grid" x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y(m)}" y2="{y(m)}"/>' for m in up]
-    parts += [f'<text class="label" x="{MARGIN - 6}" y="{y(m) + 4}">{m:g}</text>' for m in up]
-    parts += [f'<text class="mark" x="{x(log10(m))}" y="{HEIGHT - MARGIN + 16}">{m:g}</text>' for m in marks]
-    parts.append(f'<text class="mark" x="{WIDTH / 2}" y="{HEIGHT - 8}">{escape(x_title)}</text>')
-    parts.append(f'<text class="value" x="{MARGIN + 6}" y="18">{escape(y_title)}</text>')
+    parts = frame({mark: x(log10(mark)) for mark in marks}, {mark: y(mark) for mark in up}, x_title, y_title)
     for dot in dots:
         across, height = x(log10(dot.x)), y(dot.y)
         parts.append(f'<circle class="{dot.kind}" cx="{across}" cy="{height}" r="5"/>')
         parts.append(f'<text x="{across + 8}" y="{height + 4}">{escape(dot.label)}</text>')
     return svg(title, HEIGHT, parts)
+
+
+def frame(across: Mapping[float, float], up: Mapping[float, float], x_title: str, y_title: str) -> list[str]:
+    """The lines, marks and titles around dots: `across` and `up` are the pixels at which numbers stand."""
+    parts = [f'<line class="grid" x1="{MARGIN}" x2="{WIDTH - 10}" y1="{y}" y2="{y}"/>' for y in up.values()]
+    parts += [f'<text class="label" x="{MARGIN - 6}" y="{y + 4}">{mark:g}</text>' for mark, y in up.items()]
+    parts += [f'<text class="mark" x="{x}" y="{HEIGHT - MARGIN + 16}">{mark:g}</text>' for mark, x in across.items()]
+    parts.append(f'<text class="mark" x="{WIDTH / 2}" y="{HEIGHT - 8}">{escape(x_title)}</text>')
+    parts.append(f'<text class="value" x="{MARGIN + 6}" y="18">{escape(y_title)}</text>')
+    return parts
 
 
 @dataclass(frozen=True)
