@@ -50,7 +50,6 @@ class Experiment:
     steps: int = 0
     seeds: int = 3
     summary: Callable[[list[Row]], str] | None = None
-    adapts: bool = False  # to a voice
 
 
 def glm(setting: Setting, results: Results) -> Iterator[Trial]:
@@ -135,8 +134,8 @@ EXPERIMENTS = {
     "stability": Experiment(stability, 100, 5),
     "stores": Experiment(stores, 1000),
     "intervention": Experiment(intervention, 800, 5, steps_needed),
-    "l4q": Experiment(l4q, 200, adapts=True),
-    "roste": Experiment(roste, 200, adapts=True),
+    "l4q": Experiment(l4q, 200),
+    "roste": Experiment(roste, 200),
     "zero_controls": Experiment(zero_controls, 1000),
     "glm": Experiment(glm),
     "deployment": Experiment(deployment),

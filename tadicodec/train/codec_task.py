@@ -35,30 +35,38 @@ class CodecTask:
         if "heard" in batch and self.objective.prompt_degrade > 0:
             batch = {**batch, "prompt": torch.where(draws["prompt_heard"], batch["heard"], batch["mel"])}
         terms = self.networks["codec"](batch, draws)
-        weights = {
-            "velocity": 1.0,
-            "prior": self.objective.prior_weight,
-            "heard": self.objective.hear_weight,
-            "speaker": self.objective.speaker_weight,
-            "voice": self.objective.voice_weight,
-            "entropy": self.objective.entropy_weight,
-        }
-        loss = sum((weight * terms[name] for name, weight in weights.items() if name in terms), torch.zeros(()))
-        metrics = {name: terms[name].detach() for name in (*weights, "codebook_entropy") if name in terms}
-        tokens = batch["lengths"] // self.config.autoencoder.down_sample_factor
-        written, spoken = (batch["text_ids"], batch["text_lengths"]), (batch["letters"], batch["letter_lengths"])
-        heads = {
-            "ctc": (tokens * STEPS_PER_TOKEN, written, self.objective.ctc_weight),
-            "early": (self.config.autoencoder.states(batch["lengths"]), spoken, self.objective.early_weight),
-            "transcript": (self.config.autoencoder.states(batch["lengths"]), spoken, self.objective.transcript_weight),
-        }
-        for name, (steps, text, weight) in heads.items():
-            if weight > 0 and f"{name}_logits" in terms:
-                ctc = ctc_loss(terms[f"{name}_logits"], steps, *text)
-                loss, metrics[name] = loss + weight * ctc, ctc.detach()
+        parts = self.parts(batch, terms)
+        loss = sum((weight * value for weight, value in parts.values()), torch.zeros(()))
+        metrics = {name: value.detach() for name, (_, value) in parts.items()}
+        if "codebook_entropy" in terms:
+            metrics["codebook_entropy"] = terms["codebook_entropy"]
         if not self.networks["codec"].training:
             metrics |= judged(unwrapped(self.networks["codec"]), batch, draws)
         yield "codec", loss, metrics
+
+    def parts(self, batch: Batch, terms: dict[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
+        """The parts of the loss that there are, by name: weight and value of each. terms: what the network gives."""
+        rules, shape = self.objective, self.config.autoencoder
+        weights = {
+            "velocity": 1.0,
+            "prior": rules.prior_weight,
+            "heard": rules.hear_weight,
+            "speaker": rules.speaker_weight,
+            "voice": rules.voice_weight,
+            "entropy": rules.entropy_weight,
+        }
+        parts = {name: (weight, terms[name]) for name, weight in weights.items() if name in terms}
+        tokens = batch["lengths"] // shape.down_sample_factor
+        written, spoken = (batch["text_ids"], batch["text_lengths"]), (batch["letters"], batch["letter_lengths"])
+        heads = {
+            "ctc": (tokens * STEPS_PER_TOKEN, written, rules.ctc_weight),
+            "early": (shape.states(batch["lengths"]), spoken, rules.early_weight),
+            "transcript": (shape.states(batch["lengths"]), spoken, rules.transcript_weight),
+        }
+        for name, (steps, text, weight) in heads.items():
+            if weight > 0 and f"{name}_logits" in terms:
+                parts[name] = weight, ctc_loss(terms[f"{name}_logits"], steps, *text)
+        return parts
 
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Everything random about a step, drawn on the CPU so that it does not depend on the device."""

@@ -1,10 +1,12 @@
 """How fast squeezed token files are written and read, and what their parts take.
 
-    python tools/bench/squeeze.py samples/*.flac [--coder FOLDER]
+    python tools/bench/squeeze.py samples/*.flac
+    python tools/bench/squeeze.py corpus/manifest.jsonl --split test_unseen --least 5 --limit 60
 
-Reports, for each recording, bit/s of its parts, and how many seconds of speech a second of one core squeezes and reads
-(process time, beside encoding and decoding the sound in the same run), with the processor's name. Every file is read
-back and compared.
+Takes recordings with their words in NAME.txt beside them, or a manifest as `tadicodec evaluate` does. Reports, for each
+recording, bit/s of its parts, and how many seconds of speech a second of one core squeezes and reads (process time,
+beside encoding and decoding the sound in the same run), with the processor's name. Every file is read back and
+compared. The last lines are medians.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+import soundfile
 import torch
 
 from tadicodec.audio.files import read_audio
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.eval.report.report import hardware
+from tadicodec.eval.utterances.cases import read_cases
 from tadicodec.tdc.container import from_bytes, squeezed_bytes, to_bytes
 
 
@@ -44,11 +48,24 @@ class Row:
     decoding: float
 
 
-def measure(codec: Codec, path: Path, coder: str | None) -> Row:
-    """Encode, squeeze, read back and decode a recording with the text beside it. Raises InputError."""
-    wave, rate = read_audio(path)
+def recordings(given: argparse.Namespace) -> list[tuple[Path, str | None]]:
+    """The recordings with their words. Raises InputError."""
+    if len(given.audio) == 1 and given.audio[0].suffix in (".jsonl", ".lst"):
+        cases = read_cases(given.audio[0], given.split, given.limit).cases
+        found = [(case.audio, case.text) for case in cases if case.audio is not None]
+        return [item for item in found if soundfile.info(item[0]).duration >= given.least]
+    return [(path, beside(path)) for path in given.audio]
+
+
+def beside(path: Path) -> str | None:
+    """The words in NAME.txt, if it is there."""
     words = path.with_suffix(".txt")
-    text = words.read_text(encoding="utf-8").strip() if words.is_file() else None
+    return words.read_text(encoding="utf-8").strip() if words.is_file() else None
+
+
+def measure(codec: Codec, path: Path, text: str | None, coder: str | None) -> Row:
+    """Encode, squeeze, read back and decode a recording with its text. Raises InputError."""
+    wave, rate = read_audio(path)
     moments = [time.process_time()]
 
     def lap() -> None:
@@ -78,13 +95,19 @@ def measure(codec: Codec, path: Path, coder: str | None) -> Row:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("audio", nargs="+", type=Path, help="recordings; NAME.txt beside each holds its words")
+    parser.add_argument("audio", nargs="+", type=Path, help="recordings, or one manifest or Seed-TTS meta file")
+    parser.add_argument("--split", nargs="+", default=(), help="of a manifest")
+    parser.add_argument("--least", type=float, default=0.0, help="seconds; a manifest's shorter ones are passed over")
+    parser.add_argument("--limit", type=int, help="of each split and source of a manifest")
     parser.add_argument("--coder", metavar="M", help="folder of the autoregressive model (default: bundled)")
     args = parser.parse_args(arguments)
     try:
         codec = Codec.from_pretrained()
-        measure(codec, args.audio[0], args.coder)  # the first call reads the models
-        rows = [measure(codec, path, args.coder) for path in args.audio]
+        chosen = recordings(args)
+        if not chosen:
+            raise InputError("no such recordings; look at --split and --least")
+        measure(codec, *chosen[0], args.coder)  # the first call reads the models
+        rows = [measure(codec, path, text, args.coder) for path, text in chosen]
     except InputError as error:
         print(f"squeeze: error: {error}", file=sys.stderr)
         return 2
