@@ -6,11 +6,14 @@ need not be the same bits on every machine as those of `text_model.py` are.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from tadicodec.entropy.coder import text_folder
 from tadicodec.entropy.text_model import END, WINDOW, TextModel
+from tadicodec.text.normalize import LETTERS
 
 BASE, EPS = 10000.0, 1e-6  # of the rotary positions and the norms
 GROWTH = 512  # places by which the store grows
@@ -33,6 +36,12 @@ class LetterModel:
         first = exact.blocks.layers[0]
         self.heads, self.size = first.heads, first.head_size
         self.speeds = BASE ** (-np.arange(self.size // 2) / (self.size // 2))
+
+
+@cache
+def letter_model() -> LetterModel:
+    """The bundled text model for the letters that a transcriber writes; read once."""
+    return LetterModel(text_folder(), LETTERS)
 
 
 class Continuations:
@@ -84,9 +93,7 @@ class Continuations:
     ) -> np.ndarray:
         """x [n, H] of layer `number`, behind its norm -> [n, H]; seen [n, S] are places of the store."""
         model, matrices = self.model, self.model.layers[number][1]
-        q, k, v = (
-            (x @ matrices[name]).reshape(len(x), -1, model.size) for name in ("q_proj", "k_proj", "v_proj")
-        )
+        q, k, v = ((x @ matrices[name]).reshape(len(x), -1, model.size) for name in ("q_proj", "k_proj", "v_proj"))
         store = self.store[number]
         store[0, places.start : places.stop], store[1, places.start : places.stop] = rotate(k, turn), v
         keys, values = store[0][seen], store[1][seen]  # [n, S, heads, d]
