@@ -1,4 +1,4 @@
-"""The likeliest text behind a transcriber's characters: prefix beam search (Graves and Jaitly 2014; Hannun et al. 2014).
+"""The likeliest text behind a transcriber's characters: prefix beam search (Graves, Jaitly 2014; Hannun et al. 2014).
 
 Paths of connectionist temporal classification that write the same text are added up, and a language model has a say in
 every letter (shallow fusion).
@@ -21,10 +21,10 @@ class SearchConfig:
     """beam: texts kept after each state. weight: of the language model's log-probabilities. bonus: added for each
     letter. below: characters this far, in nats, below a state's likeliest are not tried."""
 
-    beam: int = 8
+    beam: int = 4
     weight: float = 0.5
     bonus: float = 0.5
-    below: float = 6.0
+    below: float = 4.0
 
 
 @dataclass(eq=False)
@@ -120,8 +120,8 @@ def ask(known: Continuations | None, beam: list[Prefix]) -> None:
         return
     parents = [-1 if prefix.parent is None else prefix.parent.text for prefix in new]
     texts, follows = known.extend(parents, [prefix.letter for prefix in new])
-    for prefix, prefix.text, prefix.follows in zip(new, texts, follows):
-        pass
+    for prefix, text, row in zip(new, texts, follows, strict=True):
+        prefix.text, prefix.follows = text, row
 
 
 def add(a: float, b: float) -> float:

@@ -65,8 +65,8 @@ class Autoencoder(nn.Module):
         return codes * valid(lengths // self.config.down_sample_factor, codes.shape[1])
 
     def listen(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """mel [B, F, 128], lengths [B] frames -> codes as `encode`, and how likely the transcriber finds each character at
-        each of an item's states: log-probabilities [S_i, 29]."""
+        """mel [B, F, 128], lengths [B] frames -> codes as `encode`, and what the transcriber makes of each item's
+        states: log-probabilities [S_i, 29] of characters, the blank last."""
         full = torch.full((mel.shape[0],), mel.shape[1], device=mel.device) if lengths is None else lengths
         hidden = self.encoder(mel, lengths)
         codes = quantizer.to_codes(self.project(hidden, lengths))
