@@ -3,7 +3,7 @@
     python tools/transcript_beam.py --manifest MANIFEST --split valid_unseen --beam 4 8 --weight 0.3 0.5 --bonus 0.5 1
 
 The encoder runs once; each setting is a search over what its transcriber found. Run it again for another codec model,
-and on validation splits alone: `SearchConfig` holds the settings that ship. `cost` is the search's time over encoding's.
+and on validation splits alone: `SearchConfig` holds the settings that ship. `cost` is its time over encoding's.
 """
 
 from __future__ import annotations
