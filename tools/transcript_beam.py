@@ -91,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     report("greedy", heard, [[greedy(piece) for piece in spoken.pieces] for spoken in heard])
     rows = [[np.asarray(piece) for piece in spoken.pieces] for spoken in heard]
+    letter_model()  # reads its file before anything is timed
     for values in itertools.product(args.beam, args.weight, args.bonus, args.below):
         config, begin = SearchConfig(*values), time.process_time()
         written = [[prefix_search(piece, letter_model(), config) for piece in pieces] for pieces in rows]
