@@ -65,29 +65,39 @@ def prefix_search(scores: np.ndarray, model: LetterModel | None, config: SearchC
     model: None, or the language model of the same letters; without one, the bonus alone counts.
     """
     known = Continuations(model) if model is not None else None
-    blank = scores.shape[1] - 1
-    root = Prefix(blank=0.0)
-    beam = [root]
-    for state in scores.astype(np.float64):
-        tried = np.flatnonzero(state >= state.max() - config.below).tolist()
-        letters = [letter for letter in tried if letter != blank]
-        if letters:
-            ask(known, beam)
-        beam = step(beam, state.tolist(), letters, config)
+    beam = [Prefix(blank=0.0)]
+    for state in scores.astype(np.float64).tolist():
+        least = max(state) - config.below
+        tried = [letter for letter, likely in enumerate(state[:-1]) if likely >= least]
+        grow = {prefix: growths(prefix, state, tried, least) for prefix in beam}
+        ask(known, [prefix for prefix in beam if grow[prefix]])
+        beam = step(grow, state, config)
     ask(known, beam)
     return max(beam, key=lambda prefix: prefix.score + last(prefix, config)).letters()
 
 
-def step(beam: list[Prefix], state: list[float], letters: list[int], config: SearchConfig) -> list[Prefix]:
-    """The texts kept after one more state with log-probabilities [letters + 1], the blank last."""
+def growths(prefix: Prefix, state: list[float], tried: list[int], least: float) -> dict[int, float]:
+    """Which of the letters tried a text may take in a state, and the log-probability of the paths that write it then:
+    of each at least `least` of all its paths'."""
+    if not tried:
+        return {}
+    heard = prefix.heard
+    found = {letter: heard + state[letter] for letter in tried}
+    if prefix.letter in found:  # twice the same letter: only with a blank between
+        found[prefix.letter] += prefix.blank - heard
+        if found[prefix.letter] < heard + least:
+            del found[prefix.letter]
+    return found
+
+
+def step(grow: dict[Prefix, dict[int, float]], state: list[float], config: SearchConfig) -> list[Prefix]:
+    """The texts kept after one more state with log-probabilities [letters + 1], the blank last; grow: what each of
+    those so far becomes."""
     found: dict[Prefix, tuple[float, float]] = {}
-    for prefix in beam:
-        heard = prefix.heard
-        put(found, prefix, heard + state[-1], prefix.sounded + state[prefix.letter] if prefix.parent else NEVER)
-        for letter in letters:
-            before = prefix.blank if letter == prefix.letter else heard
-            if before > NEVER:
-                put(found, grown(prefix, letter, config), NEVER, before + state[letter])
+    for prefix, letters in grow.items():
+        put(found, prefix, prefix.heard + state[-1], prefix.sounded + state[prefix.letter] if prefix.parent else NEVER)
+        for letter, sounded in letters.items():
+            put(found, grown(prefix, letter, config), NEVER, sounded)
     for prefix, (blank, sounded) in found.items():
         prefix.blank, prefix.sounded = blank, sounded
     return sorted(found, key=lambda prefix: -prefix.score)[: config.beam]
