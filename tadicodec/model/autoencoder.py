@@ -18,7 +18,7 @@ from tadicodec.model.decoder import Conditioning, Decoder
 from tadicodec.model.encoder import Encoder
 from tadicodec.model.field import Field, run_blocks
 from tadicodec.model.lengths import interpolate, valid
-from tadicodec.model.transcriber import Transcriber, best_path
+from tadicodec.model.transcriber import Transcriber
 from tadicodec.model.transformer import BlockConfig
 
 
@@ -64,13 +64,15 @@ class Autoencoder(nn.Module):
             return codes
         return codes * valid(lengths // self.config.down_sample_factor, codes.shape[1])
 
-    def listen(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[list[int]]]:
-        """mel [B, F, 128], lengths [B] frames -> codes as `encode`, and what the transcriber writes: character ids."""
+    def listen(self, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """mel [B, F, 128], lengths [B] frames -> codes as `encode`, and what the transcriber makes of each item's
+        states: log-probabilities [S_i, 29] of characters, the blank last."""
         full = torch.full((mel.shape[0],), mel.shape[1], device=mel.device) if lengths is None else lengths
         hidden = self.encoder(mel, lengths)
         codes = quantizer.to_codes(self.project(hidden, lengths))
         states = self.config.states(full)
-        letters = best_path(self.transcriber(hidden, None if lengths is None else states), states)
+        scores = self.transcriber(hidden, None if lengths is None else states).float().log_softmax(-1)
+        letters = [row[:count] for row, count in zip(scores, states.tolist())]
         return codes * valid(full // self.config.down_sample_factor, codes.shape[1]), letters
 
     # decode ---------------------------------------------------------------------------------------------------------

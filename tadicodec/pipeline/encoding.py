@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tadicodec.audio.level import Leveller
 from tadicodec.audio.mel import MelSpectrogram
+from tadicodec.entropy.letter_model import letter_model
+from tadicodec.entropy.prefix_search import SearchConfig, prefix_search
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
 from tadicodec.model.autoencoder import Autoencoder
@@ -204,7 +206,8 @@ class WaveEncoder:
         lengths = torch.tensor([len(mel) for mel in mels], device=device)
         ragged = lengths if len({len(mel) for mel in mels}) > 1 else None
         if writes:
-            codes, letters = self.model.listen(pad(mels), ragged)
+            codes, scores = self.model.listen(pad(mels), ragged)
+            letters = [prefix_search(row.cpu().numpy(), letter_model(), SearchConfig()) for row in scores]
         else:
             codes, letters = self.model.encode(pad(mels), ragged), [[]] * len(mels)
         return [

@@ -1,0 +1,103 @@
+"""Word errors of transcripts by the search's settings, on validation speech, beside greedy decoding.
+
+    python tools/transcript_beam.py --manifest MANIFEST --split valid_unseen --beam 4 8 --weight 0.3 0.5 --bonus 0.5 1
+
+The encoder runs once; each setting is a search over what its transcriber found. Run it again for another codec model,
+and on validation splits alone: `SearchConfig` holds the settings that ship. `cost` is its time over encoding's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from tadicodec import Codec
+from tadicodec.entropy.letter_model import letter_model
+from tadicodec.entropy.prefix_search import SearchConfig, prefix_search
+from tadicodec.errors import InputError
+from tadicodec.eval.judges.wer import Edits, align
+from tadicodec.model.transcriber import best_path
+from tadicodec.pipeline.waves import pad, to_samples
+from tadicodec.text.normalize import from_letters, letters_only
+
+
+class Spoken(NamedTuple):
+    """What is said in an utterance, and log-probabilities [S_i, 29] of the characters of its pieces."""
+
+    text: str
+    pieces: list[Tensor]
+
+
+@torch.inference_mode()
+def listen(codec: Codec, manifest: Path, split: str, most: int) -> tuple[list[Spoken], float]:
+    """The first utterances of a split as the transcriber hears them, and the seconds that took."""
+    lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    chosen = sorted((line for line in lines if line["split"] == split), key=lambda line: line["id"])
+    if not chosen:
+        raise InputError(f"{manifest}: no utterance of the split {split!r}")
+    found, seconds = [], 0.0
+    for line in chosen[:: -(-len(chosen) // most)]:
+        wave, rate = soundfile.read(manifest.parent / line["audio"], dtype="float32")
+        begin = time.process_time()
+        parts = codec.encoder.pieces([to_samples(wave, rate, codec.sample_rate)])
+        pieces = [codec.model.listen(codec.encoder.mel(torch.from_numpy(part)))[1][0].cpu() for part in parts]
+        seconds += time.process_time() - begin
+        found.append(Spoken(letters_only(line["text"]), pieces))
+    return found, seconds
+
+
+def report(name: str, heard: list[Spoken], written: list[list[list[int]]], **more: float) -> None:
+    """Print one setting's word and character errors, in per cent."""
+    words = characters = Edits()
+    for spoken, ids in zip(heard, written, strict=True):
+        text = " ".join(filter(None, map(from_letters, ids)))
+        words += align(spoken.text, text)
+        characters += align(" ".join(spoken.text.replace(" ", "_")), " ".join(text.replace(" ", "_")))
+    row = {"search": name, "wer": round(100 * words.rate, 1), "cer": round(100 * characters.rate, 1)}
+    print(json.dumps(row | more), flush=True)
+
+
+def greedy(piece: Tensor) -> list[int]:
+    """The best path of one piece [S, 29]."""
+    return best_path(pad([piece]), torch.tensor([len(piece)]))[0]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="model folder (the bundled one)")
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of a corpus")
+    parser.add_argument("--split", default="valid_unseen", help="(valid_unseen)")
+    parser.add_argument("--most", type=int, default=60, help="utterances (60)")
+    chosen = SearchConfig()
+    parser.add_argument("--beam", type=int, nargs="+", default=[chosen.beam])
+    parser.add_argument("--weight", type=float, nargs="+", default=[chosen.weight])
+    parser.add_argument("--bonus", type=float, nargs="+", default=[chosen.bonus])
+    parser.add_argument("--below", type=float, nargs="+", default=[chosen.below])
+    args = parser.parse_args(arguments)
+    try:
+        heard, seconds = listen(Codec.from_pretrained(args.model), args.manifest, args.split, args.most)
+    except (InputError, OSError) as error:
+        print(f"transcript_beam: error: {error}", file=sys.stderr)
+        return 2
+    report("greedy", heard, [[greedy(piece) for piece in spoken.pieces] for spoken in heard])
+    rows = [[np.asarray(piece) for piece in spoken.pieces] for spoken in heard]
+    letter_model()  # reads its file before anything is timed
+    for values in itertools.product(args.beam, args.weight, args.bonus, args.below):
+        config, begin = SearchConfig(*values), time.process_time()
+        written = [[prefix_search(piece, letter_model(), config) for piece in pieces] for pieces in rows]
+        report(repr(config), heard, written, cost=round((time.process_time() - begin) / seconds, 2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
