@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from tadicodec.config import AutoencoderConfig
 from tadicodec.data.features import Clip, Features
+from tadicodec.errors import InputError
 from tadicodec.model.encoder import Encoder
 from tadicodec.model.transcriber import CHARACTERS
 from tadicodec.text.normalize import to_letters
@@ -100,7 +102,8 @@ def line(arm: Arm, held: Sequence[Tensor], losses: Sequence[float], spent: float
     )
 
 
-def main(given: list[str] | None = None) -> None:
+def main(given: list[str] | None = None) -> int:
+    """0 when done, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("features", help="made by `tadicodec prepare`")
     parser.add_argument("--source", default="kokoro_mixes", help="of the clips, as the manifest names it")
@@ -108,14 +111,19 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), metavar="NAME")
     arguments = parser.parse_args(given)
     torch.set_num_threads(1)
-    features = Features(arguments.features, "train", max_frames=LONGEST)
+    try:
+        features = Features(arguments.features, "train", max_frames=LONGEST)
+    except InputError as error:
+        print(f"encoder_arms: error: {error}", file=sys.stderr)
+        return 2
     for name in arguments.arms:
         torch.manual_seed(0)
         arm = Arm(*ARMS[name])
         print(f"{name}: {sum(p.numel() for p in arm.encoder.parameters()) / 1e6:.1f} M parameters", flush=True)
         for said in train(arm, features, arguments.source, arguments.seconds):
             print(f"  {said}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

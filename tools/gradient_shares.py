@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tadicodec.errors import InputError
 from tadicodec.train.codec_task import CodecTask
 from tadicodec.train.recipe import DataConfig, assemble
 from tadicodec.train.recipe_file import checked, read_recipe
@@ -51,23 +53,36 @@ def norm(loss: Tensor, parameters: Iterable[nn.Parameter]) -> float:
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
-def main(given: list[str] | None = None) -> None:
+def main(given: list[str] | None = None) -> int:
+    """0 when done, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("features", type=Path, help="made by `tadicodec prepare`")
     parser.add_argument("run", type=Path, help="folder of a training run, which has checkpoints/")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--seed", type=int, default=0, help="of the clips")
     arguments = parser.parse_args(given)
+    try:
+        report(arguments)
+    except InputError as error:
+        print(f"gradient_shares: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Print the shares. Raises InputError."""
     document = read_recipe(arguments.recipe, [f"data.features={arguments.features}"])
     task, speech, _ = assemble(document, checked(DataConfig, document.get("data", {}), "data"), arguments.seed)
-    newest = checkpoints(arguments.run / "checkpoints")[-1]
-    task.networks["codec"].load_state_dict(load_file(newest / "codec.safetensors"))
+    found = checkpoints(arguments.run / "checkpoints")
+    if not found:
+        raise InputError(f"{arguments.run}: no run has left a checkpoint there")
+    task.networks["codec"].load_state_dict(load_file(found[-1] / "codec.safetensors"))
     generator = torch.Generator().manual_seed(arguments.seed)
     clips = torch.randperm(len(speech.frames), generator=generator)[:CLIPS].tolist()
-    print(newest.name)
-    for place, found in shares(task, speech.collate(clips, generator), generator).items():
-        print(f"{place}: " + ", ".join(f"{name} {value:.5f}" for name, value in found.items()))
+    print(found[-1].name)
+    for place, norms in shares(task, speech.collate(clips, generator), generator).items():
+        print(f"{place}: " + ", ".join(f"{name} {value:.5f}" for name, value in norms.items()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

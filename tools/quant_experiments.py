@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -188,7 +189,8 @@ def check_settings(folder: Path, name: str, settings: Row) -> None:
     write_bytes(path, (json.dumps(settings) + "\n").encode(), overwrite=True)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """0 when done, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="EXPERIMENT")
     parser.add_argument("--model", default=None, help="codec's folder or id (default: the bundled one)")
@@ -201,10 +203,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="run nothing: tables and plots of what is there")
     args = parser.parse_args(arguments)
     names = [*EXPERIMENTS] if "all" in args.experiments else args.experiments
-    if not args.report:
-        run(args, names)
-    for name in names:
-        report(args.out, name)
+    try:
+        if not args.report:
+            run(args, names)
+        for name in names:
+            report(args.out, name)
+    except InputError as error:
+        print(f"quant_experiments: error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def run(args: argparse.Namespace, names: list[str]) -> None:
@@ -226,4 +233,4 @@ def run(args: argparse.Namespace, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
