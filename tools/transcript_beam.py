@@ -3,7 +3,8 @@
     python tools/transcript_beam.py --manifest MANIFEST --split valid_unseen --beam 4 8 --weight 0.3 0.5 --bonus 0.5 1
 
 The encoder runs once; each setting is a search over what its transcriber found. Run it again for another codec model,
-and on validation splits alone: `SearchConfig` holds the settings that ship. `cost` is its time over encoding's.
+and on validation splits alone: `SearchConfig` holds the settings that ship. `cost` is its time over encoding's, `from`
+and `to` are a bootstrap 95 % interval of the WER.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tadicodec.entropy.letter_model import letter_model
 from tadicodec.entropy.prefix_search import SearchConfig, prefix_search
 from tadicodec.errors import InputError
 from tadicodec.eval.judges.wer import Edits, align
+from tadicodec.eval.report.intervals import estimate
 from tadicodec.model.transcriber import best_path
 from tadicodec.pipeline.waves import pad, to_samples
 from tadicodec.text.normalize import from_letters, letters_only
@@ -40,7 +42,7 @@ class Spoken(NamedTuple):
 
 @torch.inference_mode()
 def listen(codec: Codec, manifest: Path, split: str, most: int) -> tuple[list[Spoken], float]:
-    """The first utterances of a split as the transcriber hears them, and the seconds that took."""
+    """At most so many utterances, spread over a split, as the transcriber hears them, and the seconds that took."""
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     chosen = sorted((line for line in lines if line["split"] == split), key=lambda line: line["id"])
     if not chosen:
@@ -57,14 +59,22 @@ def listen(codec: Codec, manifest: Path, split: str, most: int) -> tuple[list[Sp
 
 
 def report(name: str, heard: list[Spoken], written: list[list[list[int]]], **more: float) -> None:
-    """Print one setting's word and character errors, in per cent."""
-    words = characters = Edits()
+    """Print one setting's word errors, with their interval over utterances, and its character errors, in per cent."""
+    words, characters = [], []
     for spoken, ids in zip(heard, written, strict=True):
         text = " ".join(filter(None, map(from_letters, ids)))
-        words += align(spoken.text, text)
-        characters += align(" ".join(spoken.text.replace(" ", "_")), " ".join(text.replace(" ", "_")))
-    row = {"search": name, "wer": round(100 * words.rate, 1), "cer": round(100 * characters.rate, 1)}
+        words.append(align(spoken.text, text))
+        characters.append(align(" ".join(spoken.text.replace(" ", "_")), " ".join(text.replace(" ", "_"))))
+    found = estimated(words)
+    row = {"search": name, "wer": found[0], "from": found[1], "to": found[2], "cer": estimated(characters)[0]}
     print(json.dumps(row | more), flush=True)
+
+
+def estimated(edits: list[Edits]) -> list[float]:
+    """An error rate and the bounds of its interval, in per cent."""
+    rate = estimate([[edit.total for edit in edits]], [[edit.words for edit in edits]])
+    assert rate is not None, "there are utterances"
+    return [round(100 * value, 1) for value in (rate.value, rate.low, rate.high)]
 
 
 def greedy(piece: Tensor) -> list[int]:

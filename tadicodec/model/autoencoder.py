@@ -72,8 +72,8 @@ class Autoencoder(nn.Module):
         codes = quantizer.to_codes(self.project(hidden, lengths))
         states = self.config.states(full)
         scores = self.transcriber(hidden, None if lengths is None else states).float().log_softmax(-1)
-        letters = [row[:count] for row, count in zip(scores, states.tolist())]
-        return codes * valid(full // self.config.down_sample_factor, codes.shape[1]), letters
+        heard = [row[:count] for row, count in zip(scores, states.tolist())]
+        return codes * valid(full // self.config.down_sample_factor, codes.shape[1]), heard
 
     # decode ---------------------------------------------------------------------------------------------------------
 

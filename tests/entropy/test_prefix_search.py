@@ -62,3 +62,57 @@ def test_letters_are_as_likely_as_the_exact_model_finds_them() -> None:
         number = numbers[0]
         rows.append(follows[0])
     assert np.abs(np.exp(rows) - np.exp(wanted)).max() < 0.01
+
+
+def chain(count: int) -> tuple[Continuations, np.ndarray]:
+    """What follows each beginning of a text of so many letters, of which every second has a twin beside it."""
+    texts, number, rows = Continuations(letter_model()), -1, []
+    for place in range(count):
+        numbers, follows = texts.extend([number] * (1 + place % 2), [place % BLANK] * (1 + place % 2))
+        number = numbers[0]
+        rows.append(follows[0])
+    return texts, np.array(rows)
+
+
+def test_a_store_that_grows_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, roomy = chain(40)
+    monkeypatch.setattr("tadicodec.entropy.letter_model.GROWTH", 4)
+    _, grown = chain(40)
+    assert np.allclose(roomy, grown, atol=1e-5)
+
+
+def test_of_a_long_text_the_last_letters_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, whole = chain(30)
+    monkeypatch.setattr("tadicodec.entropy.letter_model.WINDOW", 20)
+    texts, forgetful = chain(30)
+    assert np.allclose(whole[:20], forgetful[:20], atol=1e-5)
+    assert not np.allclose(whole[20:], forgetful[20:], atol=1e-5)
+    assert [int((row == 0).sum()) for row in texts.hidden[: len(texts.depths)]] == [
+        min(d + 1, 20) for d in texts.depths
+    ]
+
+
+class EndsOnly:
+    """A language model, in the place of `Continuations`, to which a text of two letters is at its end."""
+
+    def __init__(self, model: object) -> None:
+        self.sizes: list[int] = []
+
+    def extend(self, parents: list[int], letters: list[int]) -> tuple[range, np.ndarray]:
+        first = len(self.sizes)
+        self.sizes += [self.sizes[parent] + 1 if parent >= 0 else 0 for parent in parents]
+        rows = np.full((len(parents), BLANK + 1), -1.0)
+        rows[:, -1] = [0.0 if size == 2 else -9.0 for size in self.sizes[first:]]
+        return range(first, len(self.sizes)), rows
+
+
+def test_the_end_and_each_letter_weigh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, two or three letters are as likely by sound; the end decides, and without a model the bonus."""
+    scores = np.full((5, BLANK + 1), -30.0)
+    for place, letter in ((0, 0), (2, 1), (4, 2)):
+        scores[place, letter] = -0.7
+    scores[:, BLANK] = (-1.0, 0.0, -0.6, 0.0, -0.6)
+    monkeypatch.setattr("tadicodec.entropy.prefix_search.Continuations", EndsOnly)
+    assert len(prefix_search(scores, letter_model(), SearchConfig(weight=0.5, bonus=0.5))) == 2
+    assert prefix_search(scores, None, SearchConfig(bonus=0.0)) == [0]
+    assert prefix_search(scores, None, SearchConfig(bonus=0.5)) == [0, 1, 2]

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tadicodec import Codec
+from tadicodec.model.transcriber import best_path
+from tadicodec.text.normalize import from_letters, letters_only
+from tadicodec.train.word_errors import edits
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("austen_*.flac"))[1:4]
 
@@ -34,3 +38,15 @@ def test_blocks_hear_what_is_heard_at_once(codec: Codec, waves: list[np.ndarray]
     wave = np.concatenate([waves[0], np.zeros(12_000, np.float32), waves[1]])
     blocks = codec.encode_blocks(wave[start : start + 5_000] for start in range(0, len(wave), 5_000))
     assert blocks.text == codec.encode(wave, 24_000).text
+
+
+def test_fewer_letters_are_wrong_than_on_the_best_path(codec: Codec, waves: list[np.ndarray]) -> None:
+    wrong = {"found": 0, "greedy": 0}
+    for path, wave in zip(SAMPLES, waves, strict=True):
+        said = letters_only(path.with_suffix(".txt").read_text())
+        with torch.inference_mode():
+            _, heard = codec.model.listen(codec.encoder.mel(torch.from_numpy(wave)))
+        greedy = from_letters(best_path(heard[0][None], torch.tensor([len(heard[0])]))[0])
+        wrong["greedy"] += edits(list(said), list(greedy))
+        wrong["found"] += edits(list(said), list(codec.encode(wave, 24_000).text[0] or ""))
+    assert wrong["found"] < wrong["greedy"]
