@@ -15,7 +15,6 @@ from tadicodec.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from tadicodec.codec import Codec
     from tadicodec.speech import Prompt
@@ -83,30 +82,41 @@ def load_codec(args: argparse.Namespace) -> Codec:
         from tadicodec.codec import Codec
 
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = precision(args.dtype, device)
-        return Codec.from_pretrained(args.model, device=device, dtype=dtype, backend=args.backend)
+        if args.dtype == AUTO:
+            return load_fast(args.model, device, args.backend)
+        warn_of_slow(args.dtype, device)
+        return Codec.from_pretrained(args.model, device, getattr(torch, args.dtype), backend=args.backend)
 
 
-def precision(name: str, device: str) -> torch.dtype:
-    """The precision of --dtype on a device: `auto` is the one this machine is faster in. Warns of one that is slower
-    than float32 here."""
+def load_fast(model: str | None, device: str, backend: str) -> Codec:
+    """A model in the precision that its device is faster in, if the mel stays near float32's. Raises InputError."""
     import torch
 
-    from tadicodec.runtime.speed import faster_precision, precisions
+    from tadicodec.codec import Codec
+    from tadicodec.runtime.precision import decoding_precision
 
-    if name == AUTO:
-        return faster_precision() if device == "cpu" else torch.bfloat16
-    if name == "bfloat16" and device == "cpu":
-        seconds = precisions()
-        times = seconds["bfloat16"] / seconds["float32"]
-        if times > 1:
-            warnings.warn(
-                f"bfloat16 products are {times:.1f} times slower than float32's on this processor; use --dtype "
-                "float32, or auto",
-                InputWarning,
-                stacklevel=2,
-            )
-    return getattr(torch, name)
+    codec = Codec.from_pretrained(model, device)
+    dtype = decoding_precision(codec.model, codec.limits.solver())
+    if dtype == torch.float32 and backend == codec.backend:
+        return codec
+    return Codec.from_pretrained(model, device, dtype, backend=backend)
+
+
+def warn_of_slow(dtype: str, device: str) -> None:
+    """Warn of a precision that is slower than float32 on a device."""
+    from tadicodec.runtime.speed import precisions
+
+    if dtype != "bfloat16" or device != "cpu":
+        return
+    seconds = precisions()
+    times = seconds["bfloat16"] / seconds["float32"]
+    if times > 1:
+        warnings.warn(
+            f"bfloat16 products are {times:.1f} times slower than float32's on this processor; use --dtype float32, "
+            "or auto",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 def make_prompt(codec: Codec, voice: Voice | Prompt | None) -> Prompt | None:

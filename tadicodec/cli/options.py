@@ -29,7 +29,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=DTYPES,
         default="float32",
-        help="precision of the networks (float32); auto: bfloat16 where this machine is faster in it",
+        help="precision of the networks (float32); auto: bfloat16 where it is faster here and the mel stays near",
     )
     parser.add_argument(
         "--backend",
