@@ -1,0 +1,49 @@
+"""The deployment table: which setting it recommends, and what a process measures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import deployment
+import numpy as np
+import pytest
+import soundfile
+from deployment import SETTINGS, Row
+
+from tests.conftest import tiny_codec
+
+
+def scored(wer: float, sim: float) -> dict[str, Any]:
+    """The row of an evaluation whose intervals reach .02 to both sides."""
+    wide = [{"value": value, "low": value - 0.02, "high": value + 0.02, "count": 9} for value in (wer, sim)]
+    return {"whisper": {"wer": wide[0]}, "sim_original": wide[1], "mos": {"value": 3.0, "low": 2.9, "high": 3.1}}
+
+
+def row(number: int, disk: int, decode: float, wer: float = 0.1, sim: float = 0.6) -> Row:
+    return Row(SETTINGS[number], disk, encode=1.0, decode=decode, memory=10**8, scores=scored(wer, sim))
+
+
+def test_smaller_faster_and_alike_is_recommended() -> None:
+    rows = [row(0, 100, 1.0), row(1, 100, 0.1), row(4, 50, 1.1), row(6, 50, 0.8), row(8, 25, 0.5, wer=0.2)]
+    assert deployment.recommended(rows) is rows[3]
+    found = deployment.table(rows)
+    assert (
+        "| **stored in 8 bits, ONNX Runtime in 8 bits** | 0.0 MB | 100 MB | 1.00 | 1.25 | 10.0 (8.0 to 12.0)" in found
+    )
+    assert "Recommended: stored in 8 bits, ONNX Runtime in 8 bits." in found
+
+
+def test_nothing_is_recommended_where_nothing_is_both() -> None:
+    rows = [row(0, 100, 1.0), row(1, 100, 0.1), row(4, 50, 1.1), row(8, 25, 0.5, sim=0.5)]
+    assert deployment.recommended(rows) is None and "Recommended: none" in deployment.table(rows)
+
+
+def test_a_process_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_codec().save_pretrained(tmp_path / "tiny")
+    options = SETTINGS[0].options({0: str(tmp_path / "tiny")})
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(24000) / 9), 24000)
+    deployment.measure([*options, str(tmp_path / "a.wav")])
+    found = json.loads(capsys.readouterr().out)
+    assert found["encode"] > 0 and found["decode"] > 0 and found["memory"] > 10**7
