@@ -153,6 +153,16 @@ class PackedLinear(nn.Module):
         """The weight [o, i] float32, which belongs to the rotated and smoothed input."""
         return self.integers().weight()
 
+    def unpacked(self) -> nn.Linear | None:
+        """The Linear layer in float32 that this one stands for; None where it rotates, scales or rounds its input."""
+        if self.form.rotated or self.form.smoothed or self.form.activation.bits:
+            return None
+        linear = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device=self.packed.device)
+        linear.weight.data = self.weight()
+        if self.bias is not None:
+            linear.bias.data.copy_(self.bias)
+        return linear.requires_grad_(False)
+
     def prepare_input(self, x: Tensor) -> Tensor:
         """Inputs [..., i] -> divided by `smooth`, rotated and rounded, as far as the format says so."""
         return prepare_input(x, self.form, self.signs, self.smooth)

@@ -156,9 +156,18 @@ def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
+def unpacked(linear: nn.Module) -> nn.Module:
+    """A packed layer as the plain one that it stands for, unpacked once and for all; any other as it is."""
+    unpack = getattr(linear, "unpacked", None)
+    found = None if unpack is None else unpack()
+    return found if isinstance(found, nn.Linear) else linear
+
+
 def join(linears: Sequence[nn.Module], dtype: torch.dtype | None) -> Callable[[Tensor, Room], Tensor]:
     """One product for several projections of one input, with their outputs side by side. Other modules (quantized ones,
-    say) are called one by one."""
+    say) are called one by one; in half precision, which is asked for to be fast, packed ones are unpacked."""
+    if dtype in (torch.bfloat16, torch.float16):
+        linears = [unpacked(linear) for linear in linears]
     if dtype is None or any(type(linear) is not nn.Linear or linear.bias is not None for linear in linears):
         return Separate(linears)
     weights = [cast(nn.Linear, linear).weight for linear in linears]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.config import VocoderConfig
+from tadicodec.model.fused import unpacked
 from tadicodec.model.lengths import valid
 
 
@@ -60,28 +62,41 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv1 = nn.Linear(config.dim, config.intermediate_dim)
         self.pwconv2 = nn.Linear(config.intermediate_dim, config.dim)
         self.gamma = nn.Parameter(torch.full((config.dim,), 1.0 / config.num_layers))
-        self.low: tuple[nn.Linear, nn.Linear] | None = None  # `lower` sets it, for inference
+        self.low: Low | None = None  # `lower` sets it, for inference
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, dim, F] -> [B, dim, F]."""
         h = self.norm(self.dwconv(x).transpose(1, 2))
-        if self.low is None or torch.is_grad_enabled():
+        if self.low is None or torch.is_grad_enabled() or self.low.made_from != (self.pwconv1, self.pwconv2):
             h = self.pwconv2(F.gelu(self.pwconv1(h)))
         else:
-            first, second = self.low
-            h = second(F.gelu(first(h.to(first.weight.dtype))))
+            h = self.low.second(F.gelu(self.low.first(h.to(self.low.first.weight.dtype))))
         return x + (self.gamma * h).transpose(1, 2)
 
 
+@dataclass(frozen=True, eq=False)
+class Low:
+    """The two wide products of a block in another form, which counts while the block has the layers it was made from."""
+
+    made_from: tuple[nn.Module, nn.Module]
+    first: nn.Linear
+    second: nn.Linear
+
+
 def lower(vocoder: Vocoder, dtype: torch.dtype) -> None:
-    """Let the wide products run in `dtype` while gradients are off, from copies of their weights.
+    """Let the wide products run in `dtype` while gradients are off, from copies of their weights; packed layers are
+    unpacked for it, in float32, too.
 
     Convolutions, norms, the residual stream and the head stay in float32.
     """
     for block in cast(Iterable[ConvNeXtBlock], vocoder.backbone.convnext):
-        wide = (block.pwconv1, block.pwconv2)
-        plain = dtype == torch.float32 or any(type(linear) is not nn.Linear for linear in wide)
-        block.low = None if plain else (copy.deepcopy(wide[0]).to(dtype), copy.deepcopy(wide[1]).to(dtype))
+        own = (block.pwconv1, block.pwconv2)
+        first, second = (unpacked(linear) for linear in own)
+        block.low = None
+        if type(first) is not nn.Linear or type(second) is not nn.Linear:
+            continue  # layers that change their input
+        if dtype != torch.float32 or (first, second) != own:
+            block.low = Low(own, copy.deepcopy(first).to(dtype), copy.deepcopy(second).to(dtype))
 
 
 class Head(nn.Module):

@@ -94,11 +94,7 @@ def plain(network: nn.Module) -> nn.Module:
 
 def unpacked(name: str, layer: PackedLinear) -> nn.Linear:
     """The Linear layer that a packed one stands for. Raises InputError where it prepares its input."""
-    form = layer.form
-    if form.rotated or form.smoothed or form.activation.bits:
+    linear = layer.unpacked()
+    if linear is None:
         raise InputError(f"export: {name} rotates, scales or rounds its input, which is not exported; use method glm")
-    linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-    linear.weight.data.copy_(layer.weight())
-    if layer.bias is not None:
-        linear.bias.data.copy_(layer.bias)
     return linear
