@@ -76,7 +76,7 @@ class ConvNeXtBlock(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Low:
-    """The two wide products of a block in another form, which counts while the block has the layers it was made from."""
+    """The two wide products of a block in another form, used while the block has the layers that it was made from."""
 
     made_from: tuple[nn.Module, nn.Module]
     first: nn.Linear
