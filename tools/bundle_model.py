@@ -2,7 +2,8 @@
 
     python tools/bundle_model.py runs/codec/model runs/vocoder/model tadicodec/assets [--steps 8] [--guidance 2.0] ...
 
-CODEC is a folder exported by a codec run, VOCODER one exported by a vocoder run (vocoder.safetensors, vocoder.json).
+CODEC is a folder exported by a codec run, VOCODER one exported by a vocoder run (vocoder.safetensors, vocoder.json), or
+a model whose vocoder is taken as it is: a folder, a Hugging Face id or bundled.
 """
 
 from __future__ import annotations
@@ -32,13 +33,10 @@ from tadicodec.quant.glm import round_linear
 DEFAULTS = {"steps": int, "guidance": float, "method": str, "sway": float, "temperature": float}
 
 
-def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> None:
+def bundle(codec: Path, vocoder: str, out: Path, defaults: dict[str, Any]) -> None:
     """Write OUT; `defaults` replace fields of the codec's SolverConfig."""
     config = load_config(codec)
-    shape = build(VocoderConfig, json.loads((vocoder / "vocoder.json").read_text()))
-    network = Vocoder(shape)
-    load_weights(network, vocoder / "vocoder.safetensors")
-    pack_linear(network)
+    shape, network = packed_vocoder(vocoder)
     tensors = read_tensors(codec / "model.safetensors")
     weights = {
         "model.safetensors": to_dtype(store_matrices(tensors, stored_in_8_bits), torch.float16),
@@ -53,6 +51,20 @@ def bundle(codec: Path, vocoder: Path, out: Path, defaults: dict[str, Any]) -> N
     save_model(out, config, weights, overwrite=True)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{out}: {size / 1e6:.1f} MB, weights {Codec.from_pretrained(out).weights}")
+
+
+def packed_vocoder(name: str) -> tuple[VocoderConfig, Vocoder]:
+    """The vocoder of a run or of a model, its wide matrices in 8 bits. Raises InputError."""
+    folder = Path(name)
+    if not (folder / "vocoder.json").is_file():
+        codec = Codec.from_pretrained(name)
+        pack_linear(codec.vocoder)
+        return codec.config.vocoder, codec.vocoder
+    shape = build(VocoderConfig, json.loads((folder / "vocoder.json").read_text()))
+    network = Vocoder(shape)
+    load_weights(network, folder / "vocoder.safetensors")
+    pack_linear(network)
+    return shape, network
 
 
 def stored_in_8_bits(name: str) -> bool:
@@ -70,7 +82,7 @@ def pack_linear(network: nn.Module) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("codec", type=Path)
-    parser.add_argument("vocoder", type=Path)
+    parser.add_argument("vocoder")
     parser.add_argument("out", type=Path)
     for name, kind in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=kind)

@@ -67,7 +67,7 @@ def parse(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", type=Path, default=RECIPES / "default.yaml", help="of the first stage")
     parser.add_argument("--few-step", type=Path, default=RECIPES / "few_step.yaml", help="recipe of the third")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop a stage after so long (0: never)")
-    parser.add_argument("--vocoder", type=Path, help="model folder of a vocoder run")
+    parser.add_argument("--vocoder", help="model folder of a vocoder run, or a model whose vocoder is taken (bundled)")
     parser.add_argument("--out", type=Path, help="model folder to write")
     return parser.parse_args(given)
 
