@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.model.transformer import NORM_EPS, Block
+from tadicodec.model.transformer import NORM_EPS, Block, attend_by_products
 
 QUERIES = 1024  # rows of attention scores held at once
 Gains = tuple[Tensor, Tensor] | None  # [H] or [rows, H] for the two norms of a block
@@ -139,13 +139,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    q, k = q * q.shape[-1] ** -0.5, k.transpose(2, 3)
-    hidden = None if mask is None else ~mask
-    out = []
-    for queries in q.split(QUERIES, dim=2):
-        scores = queries @ k
-        scores = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
-        out.append(scores.softmax(-1) @ v)
+    out = [attend_by_products(queries, k, v, mask) for queries in q.split(QUERIES, dim=2)]
     return out[0] if len(out) == 1 else torch.cat(out, dim=2)
 
 

@@ -83,10 +83,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     Where a CPU trains in bfloat16, torch's own is half as fast as the two products that it stands for: its gradient
     does not use the processor's matrix units.
     """
-    if not (torch.is_grad_enabled() and q.dtype == torch.bfloat16 and q.device.type == "cpu"):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    batch, heads, steps, size = q.shape
-    bias = q.new_zeros(batch, 1, steps)
+    if torch.is_grad_enabled() and q.dtype == torch.bfloat16 and q.device.type == "cpu":
+        return attend_by_products(q, k, v, mask)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def attend_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """As `attend`, spelled out as two products; q [B, heads, Q, d] may be fewer than the keys."""
+    batch, heads, keys, size = k.shape
+    bias = q.new_zeros(batch, 1, keys)
     if mask is not None:
         bias = bias.masked_fill(~mask[:, 0], HIDE)
     bias = bias.repeat_interleave(heads, 0)
