@@ -82,15 +82,16 @@ def quantized(model: str, out: Path) -> dict[int, str]:
     for bits in sorted({setting.bits for setting in SETTINGS} - {0}):
         models[bits] = str(out / f"bits-{bits}")
         if not Path(models[bits]).is_dir():
-            command("quantize", model, models[bits], "--bits", str(bits))
+            command("-m", "tadicodec", "quantize", model, models[bits], "--bits", str(bits))
     return models
 
 
-def command(*arguments: str) -> None:
-    """Run a command of the package. Raises InputError with what it says where it fails."""
-    found = subprocess.run([sys.executable, "-m", "tadicodec", *arguments], stderr=subprocess.PIPE, text=True)
+def command(*arguments: str) -> str:
+    """What a process of Python with these arguments prints. Raises InputError with what it says where it fails."""
+    found = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     if found.returncode:
-        raise InputError(found.stderr.strip().splitlines()[-1])
+        raise InputError((found.stderr.strip().splitlines() or ["a command failed"])[-1])
+    return found.stdout
 
 
 def scores(setting: Setting, models: dict[int, str], args: argparse.Namespace) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def scores(setting: Setting, models: dict[int, str], args: argparse.Namespace) -
     judges = [part for name in ("asr", "sv", "mos") for part in (f"--{name}", getattr(args, name))]
     chosen = ["--split", args.split, "--limit", str(args.limit), "--seeds", args.seeds]
     rest = ["--conditions", "text", "--baselines", "none", "--out", str(out)]
-    command("evaluate", str(args.manifest), *chosen, *rest, *judges, *setting.options(models))
+    command("-m", "tadicodec", "evaluate", str(args.manifest), *chosen, *rest, *judges, *setting.options(models))
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     row: dict[str, Any] = next(
         row for row in report["rows"] if row["row"] == report["main_row"] and row["group"] == "all"
@@ -114,8 +115,7 @@ def times(models: dict[int, str], args: argparse.Namespace) -> dict[str, dict[st
     best: dict[str, dict[str, float]] = {}
     for _ in range(args.rounds):
         for setting in SETTINGS:
-            given = [sys.executable, __file__, MEASURE, *setting.options(models), *waves]
-            found = json.loads(subprocess.run(given, stdout=subprocess.PIPE, check=True).stdout)
+            found = json.loads(command(__file__, MEASURE, *setting.options(models), *waves))
             known = best.setdefault(setting.name, found)
             best[setting.name] = {name: min(value, known[name]) for name, value in found.items()}
     return best
