@@ -1,18 +1,22 @@
 """`tadicodec tokenize --ray`: the shards of a corpus on a Ray cluster.
 
-Ray Data hands shards, each a list of recordings without their samples, to actors that hold the codec. An actor reads
-the audio itself and writes its shard to the folder, which all machines see; what travels through the object store is
-what is known of the recordings and, back, how many were bad. A shard is made by the code of a single machine, so its
-rows are the same to the bit; when a worker dies, Ray gives its shard to another, which writes it whole.
+Shards, each a list of recordings without their samples, go to actors that hold the codec. An actor reads the audio
+itself and writes its shard to the folder, which all machines see; what travels is what is known of the recordings and,
+back, how many were bad. A shard is made by the code of a single machine, so its rows are the same to the bit; when an
+actor dies, Ray starts another in its place, which makes its shard anew.
+
+Actors, not Ray Data: the threads that this leaves behind a run that ends early end the whole process, with exit code 1
+and no word, where one of them wakes while Ray is shut down.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +49,16 @@ class Place:
     workers: int | None = None
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a worker says of a shard: its number, the worker's process, the recordings left out, or what was wrong."""
+
+    number: int
+    process: int
+    bad: tuple[Bad, ...] = ()
+    error: str = ""
+
+
 class ShardMaker:
     """An actor: a codec in a process of its own, and shards one after the other."""
 
@@ -56,18 +70,13 @@ class ShardMaker:
         self.codec = Codec.from_pretrained(model, device, getattr(torch, dtype))
         self.strict = strict
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """A batch of one shard -> its number, this process, the recordings left out as JSON, and an error or ""."""
-        import ray
-
-        task: Task = ray.cloudpickle.loads(batch["task"][0])
-        bad, error = [], ""
+    def make(self, number: int, task: Task) -> Answer:
+        """Make one shard. Bad input is told, not raised: tried again, it would fail again."""
         try:
             bad = make_shard(task.path, task.recordings, self.codec, task.mark, strict=self.strict)
-        except InputError as found:  # tried again, it would fail again
-            error = str(found)
-        told = json.dumps([asdict(item) for item in bad])
-        return {"number": [int(batch["number"][0])], "process": [os.getpid()], "bad": [told], "error": [error]}
+        except InputError as error:
+            return Answer(number, os.getpid(), error=str(error))
+        return Answer(number, os.getpid(), tuple(bad))
 
 
 def tokenize_on_ray(
@@ -114,12 +123,15 @@ def run(todo: list[Task], place: Place, strict: bool, progress: Progress) -> Non
     if started:
         connect(place.address)
     try:
-        for answer in answers(todo, place, strict):
-            if answer["error"]:
-                raise InputError(answer["error"])
-            task = todo[int(answer["number"])]
-            progress.advance(len(task.recordings))
-            progress.finished(task, [Bad(**item) for item in json.loads(answer["bad"])])
+        with closing(answers(todo, place, strict)) as told:  # over before Ray is
+            for answer in told:
+                if answer.error:
+                    raise InputError(answer.error)
+                task = todo[answer.number]
+                progress.advance(len(task.recordings))
+                progress.finished(task, list(answer.bad))
+    except ray.exceptions.RayActorError as error:  # not killed, which Ray mends, but unable to start
+        raise InputError(f"a worker of the cluster failed: {last_line(error)}") from error
     finally:
         if started:
             ray.shutdown()
@@ -139,37 +151,39 @@ def connect(address: str) -> None:
         raise InputError(f"no Ray cluster at {address} ({reason}); start one with `ray start --head`") from error
 
 
-def answers(todo: list[Task], place: Place, strict: bool) -> Any:
-    """What the workers say of each shard, as they come."""
-    import ray.data
+def last_line(error: Exception) -> str:
+    """The end of what Ray tells of a worker, which is the worker's own error."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+
+
+def answers(todo: list[Task], place: Place, strict: bool) -> Generator[Answer, None, None]:
+    """What the workers say of each shard, as they come. They end with this, however it ends."""
+    import ray
+    from ray.util import ActorPool
 
     workers, cpus, gpus = share_out(ray.cluster_resources(), place.workers, len(todo))
-    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one of our own
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = [{"number": number, "task": ray.cloudpickle.dumps(task)} for number, task in enumerate(todo)]
-    shards = ray.data.from_items(rows, override_num_blocks=len(rows))
-    made = shards.map_batches(
-        ShardMaker,
-        batch_size=1,
-        fn_constructor_args=(place.model, "cuda" if gpus else "cpu", place.dtype, strict),
-        compute=ray.data.ActorPoolStrategy(size=workers),
+    maker = ray.remote(
         num_cpus=cpus,
         num_gpus=gpus,
-        runtime_env={"env_vars": {THREADS: os.environ.get(THREADS, "1")}},
-    )
-    return made.iter_rows()
+        max_restarts=-1,
+        max_task_retries=-1,
+        runtime_env={"env_vars": {THREADS: os.environ.get(THREADS, "1")}},  # an actor has a core, not all of them
+    )(ShardMaker)
+    device = "cuda" if gpus else "cpu"
+    actors: list[Any] = [maker.remote(place.model, device, place.dtype, strict) for _ in range(workers)]
+    given: list[Any] = list(enumerate(todo))
+    try:
+        yield from ActorPool(actors).map_unordered(lambda actor, one: actor.make.remote(*one), given)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
 
 
 def share_out(resources: dict[str, float], wanted: int | None, shards: int) -> tuple[int, float, int]:
-    """Workers, and the CPUs and GPUs of each: a GPU each where there are any, else a CPU each.
-
-    One CPU is always left over: the tasks that read and hand out the shards need it, and a cluster whose actors hold
-    every CPU waits for ever.
-    """
+    """Workers, and the CPUs and GPUs of each: a GPU each where there are any, else a CPU each."""
     gpus, cpus = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
-    room = gpus or max(int(cpus) - 1, 1)
+    room = gpus or max(int(cpus), 1)
     workers = max(min(wanted or room, shards), 1)
     if wanted is not None and wanted > room:
-        kind = "GPUs" if gpus else "CPUs besides the one that reads"
-        raise InputError(f"--workers {wanted}: this cluster has {room} {kind}")
-    return workers, min(1.0, max(cpus - 1, 0.5) / workers), 1 if gpus else 0
+        raise InputError(f"--workers {wanted}: this cluster has {room} {'GPUs' if gpus else 'CPUs'}")
+    return workers, min(1.0, cpus / workers), 1 if gpus else 0

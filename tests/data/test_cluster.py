@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +32,11 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """Three CPUs as far as Ray is concerned: two for actors, one for what hands out the shards."""
+    """Two CPUs as far as Ray is concerned, whatever the machine has."""
     ray = pytest.importorskip("ray")
-    pytest.importorskip("ray.data")
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = str(ROOT)
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
     os.environ.clear()
@@ -51,9 +51,9 @@ def test_two_workers_one_of_them_killed(ray_cluster, tmp_path: Path, tiny_model:
     workers: list[int] = []
     original = cluster.answers
 
-    def killing(*given: Any) -> Iterator[dict[str, Any]]:
+    def killing(*given: Any) -> Iterator[cluster.Answer]:
         for number, answer in enumerate(original(*given)):
-            workers.append(int(answer["process"]))
+            workers.append(answer.process)
             if number == 3:
                 os.kill(workers[0], signal.SIGKILL)
             yield answer
@@ -89,8 +89,11 @@ def test_mistakes_on_a_cluster_are_one_line(ray_cluster, tmp_path: Path, tiny_mo
     manifest, codec = write_corpus(tmp_path / "corpus"), Codec.from_pretrained(tiny_model)
     place = Place(model=str(tiny_model))
     (tmp_path / "corpus" / "2.flac").write_text("hello")
+    threads = threading.enumerate()
     with pytest.raises(InputError, match="2.flac"):
         tokenize_on_ray(open_corpus(manifest), tmp_path / "strict", codec, place, strict=True, **MANY)
+    # A thread of Ray's that is left behind can end the process without a word when Ray is shut down.
+    assert not [thread.name for thread in threading.enumerate() if thread not in threads]
     with pytest.raises(InputError, match="streamed dataset"):
         tokenize_on_ray(Corpus("x", iter(()), listed=False), tmp_path / "out", codec, place)
 
@@ -101,13 +104,19 @@ def test_no_cluster_is_one_line() -> None:
         cluster.connect("127.0.0.1:1")
 
 
-def test_one_cpu_is_left_for_reading() -> None:
-    """With every CPU given to actors, the tasks that hand out the shards would wait for ever."""
-    assert share_out({"CPU": 2.0}, None, 100) == (1, 1.0, 0)
-    assert share_out({"CPU": 64.0}, None, 1000) == (63, 1.0, 0)
+def test_a_worker_that_cannot_start_is_one_line(ray_cluster, tmp_path: Path, tiny_model: Path) -> None:
+    manifest, codec = write_corpus(tmp_path / "corpus"), Codec.from_pretrained(tiny_model)
+    place = Place(model=str(tmp_path / "elsewhere"), workers=1)
+    with pytest.raises(InputError, match="a worker of the cluster failed: .*elsewhere"):
+        tokenize_on_ray(open_corpus(manifest), tmp_path / "out", codec, place, **MANY)
+
+
+def test_workers_by_what_a_cluster_has() -> None:
+    assert share_out({"CPU": 2.0}, None, 100) == (2, 1.0, 0)
+    assert share_out({"CPU": 64.0}, None, 1000) == (64, 1.0, 0)
     assert share_out({"CPU": 64.0}, None, 10) == (10, 1.0, 0)
-    assert share_out({"CPU": 1.0}, None, 10) == (1, 0.5, 0)
+    assert share_out({"CPU": 1.0}, None, 10) == (1, 1.0, 0)
     assert share_out({"CPU": 16.0, "GPU": 8.0}, None, 1000) == (8, 1.0, 1)
-    assert share_out({"CPU": 8.0, "GPU": 8.0}, None, 1000) == (8, 0.875, 1)
-    with pytest.raises(InputError, match="--workers 2: this cluster has 1"):
-        share_out({"CPU": 2.0}, 2, 100)
+    assert share_out({"CPU": 4.0, "GPU": 8.0}, None, 1000) == (8, 0.5, 1)
+    with pytest.raises(InputError, match="--workers 3: this cluster has 2 CPUs"):
+        share_out({"CPU": 2.0}, 3, 100)
