@@ -15,7 +15,7 @@ from tadicodec.errors import InputError
 from tadicodec.model.lengths import valid
 from tadicodec.train.task import Batch, Losses
 from tadicodec.tts.autoregressive import ExtendedLM, SpeechLM, lay_out
-from tadicodec.tts.duration import duration_loss, text_times
+from tadicodec.tts.duration import duration_loss, in_bins, text_times
 from tadicodec.tts.folder import save_transformers, save_tts
 from tadicodec.tts.model_config import TtsConfig
 
@@ -26,14 +26,15 @@ class ArObjective:
 
     code_drop: float = 0.1  # of a code being hidden as input: against learning short corpora by heart
     label_smoothing: float = 0.0
+    time_rounding: float = 0.0  # of a text's times being known only as roughly as squeezed files tell them
     duration_weight: float = 0.3  # models with a duration network
     embedding_gradient: float = 1.0  # share of the gradient that reaches the input vectors; GLM-130B: 0.1
 
     def __post_init__(self) -> None:
         if not (0 <= self.code_drop < 1 and 0 <= self.label_smoothing < 1 and self.duration_weight >= 0):
             raise InputError("objective: code_drop and label_smoothing are 0 to below 1, duration_weight 0 or more")
-        if not 0 <= self.embedding_gradient <= 1:
-            raise InputError("objective: embedding_gradient is 0 to 1")
+        if not (0 <= self.embedding_gradient <= 1 and 0 <= self.time_rounding <= 1):
+            raise InputError("objective: embedding_gradient and time_rounding are 0 to 1")
 
 
 class ArLearner(nn.Module):
@@ -46,14 +47,17 @@ class ArLearner(nn.Module):
             raise InputError("objective: embedding_gradient is for models from scratch; pretrained ones keep theirs")
         network.embedding_gradient = objective.embedding_gradient
 
-    def forward(self, batch: Batch, kept: Tensor) -> dict[str, Tensor]:
-        """The loss terms of a batch, by name. kept bool [B, T]: the codes that the model may read."""
+    def forward(self, batch: Batch, kept: Tensor, bins: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss terms of a batch, by name. kept bool [B, T]: the codes that the model may read. bins [B]: in bins of
+        how many tokens the times of a text are known (0: exactly)."""
         terms: dict[str, Tensor] = {}
         times = None
         if isinstance(self.network, SpeechLM):
             predicted = self.network.duration(batch["text_ids"], batch["text_lengths"])
             terms["duration"] = duration_loss(predicted, batch["text_lengths"], batch["starts"], batch["lengths"])
             times = text_times(predicted, batch["starts"], batch["lengths"])
+            if bins is not None:
+                times = in_bins(times, batch["text_lengths"], bins)
         given, wanted = self.sequences(batch, times, kept)
         logits = self.network(**given).float()
         terms["codes"] = F.cross_entropy(logits, wanted, label_smoothing=self.objective.label_smoothing)
@@ -102,11 +106,18 @@ class ArTask:
         """Yields the loss of the language model once a step, as `Task.losses` says."""
         shape = batch["codes"].shape
         kept = torch.rand(shape, generator=generator) >= self.objective.code_drop * torch.is_grad_enabled()
-        terms = self.networks["lm"](batch, kept.to(batch["codes"].device))
+        bins = self.bins(shape[0], generator) * torch.is_grad_enabled()
+        terms = self.networks["lm"](batch, kept.to(batch["codes"].device), bins)
         loss = terms["codes"]
         if "duration" in terms:
             loss = loss + self.objective.duration_weight * terms["duration"]
         yield "lm", loss, {name: value.detach() for name, value in terms.items()}
+
+    def bins(self, count: int, generator: torch.Generator) -> Tensor:
+        """In bins of how many tokens the times of each of `count` texts are known, [count]: 0, or 2 or 3 (`BIN_TOKENS`
+        of `entropy/payload.py`)."""
+        chosen = torch.rand(count, generator=generator) < self.objective.time_rounding
+        return torch.randint(2, 4, (count,), generator=generator) * chosen
 
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Nothing: codes have no picture."""

@@ -126,3 +126,21 @@ def text_times(predicted: Tensor, starts: Tensor, tokens: Tensor) -> Tensor:
     tokens [B]."""
     guess = predicted.detach() * (tokens / predicted.detach().sum(1).clamp(min=1e-6))[:, None]
     return torch.where(starts[:, :1] >= 0, starts, guess.cumsum(1)[:, :-1])
+
+
+def in_bins(starts: Tensor, text_lengths: Tensor, sizes: Tensor) -> Tensor:
+    """starts [B, L] of which only the bin is known, of so many tokens, sizes [B] (0: all is known).
+
+    What begins in a bin is spread evenly over it, much as a squeezed file tells times (`entropy/timing.py`). What
+    begins before 0 or behind the text, text_lengths [B], stays as it is.
+    """
+    starts = starts.clone()
+    for row, (count, size) in enumerate(zip(text_lengths.tolist(), sizes.tolist())):
+        own = starts[row, :count]
+        if not size or not count or float(own.min()) < 0:
+            continue
+        bins = torch.floor(own / size)
+        _, which, counts = torch.unique_consecutive(bins, return_inverse=True, return_counts=True)
+        place = torch.arange(count, device=own.device) - (counts.cumsum(0) - counts)[which]
+        starts[row, :count] = (bins + (place + 0.5) / counts[which]) * size
+    return starts

@@ -10,6 +10,7 @@ from tadicodec.tts.duration import (
     by_bytes,
     duration_loss,
     even_starts,
+    in_bins,
     speaking_rate,
     text_times,
     to_durations,
@@ -31,6 +32,15 @@ def test_known_starts_are_kept_and_others_are_predicted() -> None:
     predicted = torch.tensor([[1.0, 1.0, 2.0], [1.0, 1.0, 2.0]])
     starts = torch.tensor([[0.0, 3.0], [-1.0, -1.0]])
     assert text_times(predicted, starts, torch.tensor([4, 8])).tolist() == [[0.0, 3.0], [2.0, 4.0]]
+
+
+def test_times_by_bins_are_spread_over_them() -> None:
+    starts = torch.tensor([[0.0, 0.1, 1.9, 4.5, 9.0], [0.0, 2.5, 3.5, 5.9, 9.0], [-1.0, -1.0, -1.0, 0.0, 0.0]])
+    found = in_bins(starts, torch.tensor([4, 4, 3]), torch.tensor([2, 3, 2]))
+    assert found[0].tolist() == pytest.approx([1 / 3, 1.0, 5 / 3, 5.0, 9.0])  # three in the first bin; padding is kept
+    assert found[1].tolist() == pytest.approx([0.75, 2.25, 3.75, 5.25, 9.0])
+    assert found[2].tolist() == starts[2].tolist()  # unknown times
+    assert in_bins(starts, torch.tensor([4, 4, 3]), torch.zeros(3, dtype=torch.long)).tolist() == starts.tolist()
 
 
 def test_loss_is_zero_for_the_truth_and_sees_only_the_total_where_starts_are_unknown() -> None:
