@@ -259,12 +259,16 @@ def initialise(task: Task, name: str) -> None:
 
 
 def start_from_model(network: nn.Module, name: str | None) -> None:
-    """Fill a network with the weights of a model. Raises InputError where they do not fit."""
-    from tadicodec.checkpoint import find_model, load_weights, vocoder_file
+    """Fill a network with the weights of a model, packed ones too. Raises InputError where they do not fit."""
+    from tadicodec.checkpoint import find_model, load_weights
+    from tadicodec.codec import Codec
+    from tadicodec.runtime.graph import plain
     from tadicodec.train.codec_network import CodecNetwork
 
-    folder = find_model(name)
     if isinstance(network, CodecNetwork):
-        load_weights(network.codec, folder / "model.safetensors")
-    else:
-        load_weights(network, vocoder_file(folder))
+        load_weights(network.codec, find_model(name) / "model.safetensors")
+        return
+    try:
+        network.load_state_dict(plain(Codec.from_pretrained(name).vocoder).state_dict())
+    except RuntimeError as error:
+        raise InputError(f"init: the vocoder of {name} does not fit the recipe's: {reason(error)}") from error

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from tadicodec.audio.mel import MelSpectrogram, valid_bins
 from tadicodec.checkpoint import load_weights
+from tadicodec.codec import Codec
 from tadicodec.config import MelConfig, VocoderConfig
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
 from tadicodec.guards.fields import build
 from tadicodec.model.vocoder import Vocoder
-from tadicodec.train.recipe import run_recipe
+from tadicodec.train.recipe import initialise, run_recipe
 from tadicodec.train.recipe_file import checked, read_recipe
 from tadicodec.train.state import checkpoints
 from tadicodec.train.vocoder_task import VocoderObjective, VocoderTask, damage
@@ -172,13 +173,26 @@ def test_export_is_a_vocoder(tmp_path: Path) -> None:
     assert (expected - actual).abs().max() < 0.02 * expected.abs().max()
 
 
+def test_a_run_goes_on_from_a_packed_model() -> None:
+    """The bundled vocoder has packed layers; a run that begins with it trains what they stand for."""
+    codec = Codec.from_pretrained()
+    task = VocoderTask(codec.config.vocoder, codec.config.mel, PLAIN)
+    initialise(task, "bundled")
+    mel = torch.randn(1, 16, 128, generator=seeded())
+    with torch.no_grad():
+        found = task.networks["generator"].eval()(mel)
+        torch.testing.assert_close(found, codec.vocoder(mel), atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="does not fit the recipe's"):
+        initialise(make_task(), "bundled")
+
+
 @pytest.mark.parametrize("changes", [{"noise_share": 1.5}, {"adversarial_frames": -1}, {"periods": 9}])
 def test_impossible_objectives(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="objective"):
         VocoderObjective(**changes)
 
 
-@pytest.mark.parametrize("name", ["default.yaml", "full.yaml"])
+@pytest.mark.parametrize("name", ["default.yaml", "continue.yaml", "full.yaml"])
 def test_recipes_are_valid(name: str) -> None:
     recipe = read_recipe(RECIPES / name, [])
     assert recipe["task"] == "vocoder"
