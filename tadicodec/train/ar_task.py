@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.data.collate import pad
+from tadicodec.entropy.payload import BIN_TOKENS
 from tadicodec.errors import InputError
 from tadicodec.model.lengths import valid
 from tadicodec.train.task import Batch, Losses
@@ -114,10 +115,11 @@ class ArTask:
         yield "lm", loss, {name: value.detach() for name, value in terms.items()}
 
     def bins(self, count: int, generator: torch.Generator) -> Tensor:
-        """In bins of how many tokens the times of each of `count` texts are known, [count]: 0, or 2 or 3 (`BIN_TOKENS`
-        of `entropy/payload.py`)."""
+        """In bins of how many tokens the times of each of `count` texts are known, [count]: 0, or as many as those of
+        squeezed files have."""
+        sizes = torch.tensor(sorted(BIN_TOKENS.values()))
         chosen = torch.rand(count, generator=generator) < self.objective.time_rounding
-        return torch.randint(2, 4, (count,), generator=generator) * chosen
+        return sizes[torch.randint(len(sizes), (count,), generator=generator)] * chosen
 
     def sample(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Nothing: codes have no picture."""

@@ -19,7 +19,7 @@ from tadicodec.errors import InputError
 from tadicodec.speech import Prompt
 from tadicodec.text.normalize import letters_only, normalize
 from tadicodec.text.tokens import ByteTokenizer
-from tadicodec.train.ar_task import ArLearner, ArObjective
+from tadicodec.train.ar_task import ArLearner, ArObjective, ArTask
 from tadicodec.train.recipe import run_recipe
 from tadicodec.train.state import checkpoints
 from tadicodec.tts.engines import Engine, load_engine
@@ -144,6 +144,26 @@ def test_loss_is_on_speech_alone(tmp_path: Path) -> None:
     kept[0, 0] = False
     place = int(batch["text_lengths"][0]) + 1
     assert learner.sequences(batch, batch["starts"], kept)[0]["blank"].nonzero().tolist() == [[0, place]]
+
+
+def test_times_are_rounded_in_training_alone(tmp_path: Path) -> None:
+    """A share of the texts is read with times by bins; what is judged in validation never is."""
+    corpus = TokenCorpus(write_language(tmp_path, count=20), "train")
+    batch = TokenCollator(corpus, ByteTokenizer(), config_of("ar"), TokenData(pair=0.0))(
+        list(range(8)), torch.Generator().manual_seed(0)
+    )
+    network = build_network(config_of("ar"))
+    exact, rounded = (ArTask(config_of("ar"), network, ArObjective(code_drop=0.0, time_rounding=p)) for p in (0.0, 1.0))
+    assert set(rounded.bins(64, torch.Generator().manual_seed(0)).tolist()) == {2, 3}
+    for task in (exact, rounded):
+        task.networks["lm"].eval()
+
+    def loss(task: ArTask) -> float:
+        return next(iter(task.losses(batch, torch.Generator().manual_seed(0))))[1].item()
+
+    with torch.no_grad():
+        assert loss(exact) == loss(rounded)
+    assert loss(exact) != loss(rounded)
 
 
 def test_pairs_are_of_one_speaker_on_one_time_axis(tmp_path: Path) -> None:
