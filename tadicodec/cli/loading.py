@@ -74,32 +74,35 @@ def read_wave_prompt(path: str, text: str | None) -> Voice:
 
 
 def load_codec(args: argparse.Namespace) -> Codec:
-    """The model of --model, on --device or else the GPU if there is one, in --dtype, decoding in --backend. Raises
-    InputError."""
+    """The model of --model, on --device or else the GPU if there is one, in --dtype, decoding in --backend and encoding
+    in --encode-backend. Raises InputError."""
     with waiting(f"loading the codec ({args.model or 'bundled'})"):
         import torch
 
         from tadicodec.codec import Codec
 
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        backends = {"backend": args.backend, "encode_backend": args.encode_backend}
         if args.dtype == AUTO:
-            return load_fast(args.model, device, args.backend)
+            return load_fast(args.model, device, backends)
         warn_of_slow(args.dtype, device)
-        return Codec.from_pretrained(args.model, device, getattr(torch, args.dtype), backend=args.backend)
+        return Codec.from_pretrained(args.model, device, getattr(torch, args.dtype), **backends)
 
 
-def load_fast(model: str | None, device: str, backend: str) -> Codec:
-    """A model in the precision that its device is faster in, if the mel stays near float32's. Raises InputError."""
+def load_fast(model: str | None, device: str, backends: dict[str, str]) -> Codec:
+    """A model in the precision that its device is faster in, if the mel stays near float32's. backends: by the names
+    that `Codec.from_pretrained` has for them. Raises InputError."""
     import torch
 
     from tadicodec.codec import Codec
+    from tadicodec.runtime.backend import TORCH
     from tadicodec.runtime.precision import decoding_precision
 
     codec = Codec.from_pretrained(model, device)
     dtype = decoding_precision(codec.model, codec.limits.solver())
-    if dtype == torch.float32 and backend == codec.backend:
+    if dtype == torch.float32 and set(backends.values()) == {TORCH}:
         return codec
-    return Codec.from_pretrained(model, device, dtype, backend=backend)
+    return Codec.from_pretrained(model, device, dtype, **backends)
 
 
 def warn_of_slow(dtype: str, device: str) -> None:

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +17,23 @@ from torch import Tensor, nn
 from tadicodec.checkpoint import content_hash
 from tadicodec.errors import InputError
 from tadicodec.integers.onnx_linear import session
+from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.decoder import Conditioning
 from tadicodec.model.field import packed
+from tadicodec.model.fused import fused
+from tadicodec.model.transformer import Block
 from tadicodec.outputs import write_bytes
 from tadicodec.pipeline.decoding import Renderer
 from tadicodec.pipeline.waves import pad
 from tadicodec.runtime.graph import Graph, run, trace
-from tadicodec.runtime.integer_graph import to_integers
+from tadicodec.runtime.integer_graph import bytes_overflow, to_integers
 from tadicodec.runtime.networks import ENCODER, codec_graphs
-from tadicodec.runtime.speed import cache_folder, fastest, measured
+from tadicodec.runtime.speed import Call, cache_folder, fastest, measured
+from tadicodec.runtime.torch_calls import torch_call
 
 TORCH, ONNX, INT8 = "torch", "onnx", "onnx-int8"
 BACKENDS = (TORCH, ONNX, INT8)
-INTEGERS = {INT8: 8, "onnx-int7": 7}  # bits of weights that "onnx-int8" tries
+INT7 = "onnx-int7"  # what "onnx-int8" tries, too, where that may be faster
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -47,35 +51,53 @@ def runtime_renderer(renderer: Renderer, backend: str, folder: Path | None = Non
         raise InputError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
     if backend == TORCH:
         return renderer
-    if renderer.model.vq_in_linear.bias.device.type != "cpu":
-        raise InputError(f"backend {backend}: ONNX Runtime is used on the CPU; leave it out, or use device cpu")
+    on_cpu(renderer.model, f"backend {backend}")
     key = content_hash(renderer.model, ("",)) + content_hash(renderer.vocoder, ("",))
     place = (folder or cache_folder() / "onnx") / key
-    kinds = {ONNX: 0, **INTEGERS} if backend == INT8 else {ONNX: 0}
-    graphs = codec_graphs(renderer.config, renderer.model, renderer.vocoder)
-    made = {graph.name: fastest_session(graph, kinds, place) for graph in graphs if graph.name != ENCODER}
+    kinds = {ONNX: 0, **integer_kinds()} if backend == INT8 else {ONNX: 0}
+    model, vocoder, made = renderer.model, renderer.vocoder, {}
+    for graph in codec_graphs(renderer.config, model, vocoder):
+        if graph.name != ENCODER:
+            made[graph.name] = fastest_session(graph, kinds, place, torch_call(graph, model, vocoder), precision(model))
     return replaced(renderer, {name: own for name, own in made.items() if own is not None})
 
 
-def fastest_session(graph: Graph, kinds: dict[str, int], place: Path) -> Any | None:
-    """The fastest of ONNX Runtime's sessions of a graph (kinds: bits by name), or None where torch is as fast."""
+def on_cpu(model: Autoencoder, asked: str) -> None:
+    """Raise InputError where a model for which ONNX Runtime was asked is not on the CPU."""
+    if model.vq_in_linear.bias.device.type != "cpu":
+        raise InputError(f"{asked}: ONNX Runtime is used on the CPU; leave it out, or use device cpu")
+
+
+def integer_kinds() -> dict[str, int]:
+    """The bits of weights that "onnx-int8" tries, by name: fewer than 8 only where that may be faster."""
+    return {INT8: 8, INT7: 7} if bytes_overflow() else {INT8: 8}
+
+
+def precision(model: Autoencoder) -> str:
+    """The precision in which the decoder's blocks run in torch."""
+    return str(fused(cast(Block, model.decoder.layers[0])).dtype)
+
+
+def fastest_session(graph: Graph, kinds: dict[str, int], place: Path, in_torch: Call, how: str = "") -> Any | None:
+    """The fastest of ONNX Runtime's sessions of a graph (kinds: bits by name), or None where torch is as fast.
+
+    in_torch: what torch does for the graph's inputs; how: in which precision, if there are several."""
     sessions = {name: session(str(stored(graph, bits, place))) for name, bits in kinds.items()}
-
-    def in_torch() -> object:
-        with torch.inference_mode():
-            return graph.module(*graph.inputs.values())
-
-    calls = {name: partial(run, own, graph.inputs) for name, own in sessions.items()}
-    seconds = measured(f"{graph.name} in {', '.join(calls)}", {TORCH: in_torch, **calls}, place=place)
+    calls: dict[str, Call] = {TORCH: in_torch}
+    calls |= {name: partial(run, own, graph.inputs) for name, own in sessions.items()}
+    seconds = measured(f"{graph.name} in {', '.join(sessions)}{how and f', beside {how}'}", calls, place=place)
     return sessions.get(fastest(seconds, TORCH))
 
 
 def stored(graph: Graph, bits: int, place: Path) -> Path:
-    """The file of a graph, which is traced where it is not there yet."""
-    path = place / f"{graph.name}{f'-int{bits}' if bits else ''}.onnx"
+    """The file of a graph, which is traced where it is not there yet. Bytes have a sign where this machine's products
+    of such do not overflow."""
+    signed = bits == 8 and not bytes_overflow()
+    path = place / f"{graph.name}{f'-int{bits}' if bits else ''}{'-signed' if signed else ''}.onnx"
     if not path.is_file():
         model = trace(graph)
-        write_bytes(path, (to_integers(model, bits) if bits else model).SerializeToString(), overwrite=True)
+        made = to_integers(model, bits, signed=signed) if bits else model
+        write_bytes(path, made.SerializeToString(), overwrite=True)
     return path
 
 

@@ -6,21 +6,25 @@ enters a product is rounded too, to 8 bits with one scale for all of it; ONNX Ru
 DynamicQuantizeMatMul.
 
 7 bits are for processors with AVX2 alone: their fast product of bytes with signed bytes adds two of them in 16 bits,
-which overflows with weights beyond 63. In 8 bits weights go without a sign, through a product that is a third slower.
+which overflows with weights beyond 63. In 8 bits weights go without a sign, through a product that is a third slower
+there; where nothing overflows (`bytes_overflow`), they keep their sign and are as fast as 7 bits.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tadicodec.errors import InputError
 from tadicodec.integers.grid import split, to_levels, weight_grid
-from tadicodec.integers.onnx_linear import INT8_ACTIVATIONS, laid_out, load_onnx
+from tadicodec.integers.onnx_linear import INT8_ACTIVATIONS, laid_out, load_onnx, session
 from tadicodec.integers.packed_linear import Format, Integers, PackedLinear
 from tadicodec.integers.ranges import absmax
+from tadicodec.runtime.graph import OPSET
 
 WIDTHS = (8, 7, 4)
 BLOCK = 32  # inputs that share a scale in 4 bits
@@ -28,8 +32,11 @@ NARROWEST = 64  # inputs and outputs of a product that is worth it
 MIDDLE = 128  # of bytes, where weights go without a sign
 
 
-def to_integers(model: Any, bits: int) -> Any:
+def to_integers(model: Any, bits: int, *, signed: bool = False) -> Any:
     """A copy of an `onnx.ModelProto` in which every wide product with a stored weight is one of integers.
+
+    signed: weights of 8 bits keep their sign, for processors on which `bytes_overflow` is false; others would compute
+    something else.
 
     Raises:
         InputError: bits other than 8, 7 and 4.
@@ -49,7 +56,7 @@ def to_integers(model: Any, bits: int) -> Any:
         if weight is None or values is None or not fits(values, bits):
             nodes.append(node)
             continue
-        own, tensors = four_bits(node, values.T) if bits == 4 else whole_bytes(node, values.T, bits)
+        own, tensors = four_bits(node, values.T) if bits == 4 else whole_bytes(node, values.T, bits, signed)
         nodes += own
         new += [tensor for tensor in tensors if tensor.name not in {t.name for t in new}]
         done.add(weight.name)
@@ -76,13 +83,13 @@ def rounded(weight: Tensor, bits: int, group: int) -> Integers:
     return Integers(to_levels(groups, scale, None, grid).flatten(-2), scale)
 
 
-def whole_bytes(node: Any, weight: Tensor, bits: int) -> tuple[list[Any], list[Any]]:
-    """The nodes and stored tensors of x W for a weight [o, i] in 8 bits without a sign, or in 7 with one; node: the
-    float product."""
+def whole_bytes(node: Any, weight: Tensor, bits: int, signed: bool) -> tuple[list[Any], list[Any]]:
+    """The nodes and stored tensors of x W for a weight [o, i] in 8 bits, without a sign unless `signed`, or in 7 with
+    one; node: the float product."""
     _, helper, arrays = load_onnx()
     source, result, stem = node.input[0], node.output[0], f"{node.input[1]}_{bits}"
     integers = rounded(weight, bits, 0)
-    middle, kind = (MIDDLE, torch.uint8) if bits == 8 else (0, torch.int8)
+    middle, kind = (MIDDLE, torch.uint8) if bits == 8 and not signed else (0, torch.int8)
     tensors = [
         arrays.from_array((integers.levels.T + middle).to(kind).contiguous().numpy(), f"{stem}_w"),
         arrays.from_array(torch.tensor(middle, dtype=kind).numpy(), f"{stem}_z"),
@@ -118,3 +125,27 @@ def four_bits(node: Any, weight: Tensor) -> tuple[list[Any], list[Any]]:
         accuracy_level=INT8_ACTIVATIONS,
     )
     return [product], tensors
+
+
+@cache
+def bytes_overflow() -> bool:
+    """Whether this machine's product of bytes with signed bytes overflows, as AVX2's does: two of the largest add up to
+    more than 16 bits hold.
+
+    Raises:
+        InputError: the packages of the extra `onnx` are missing.
+    """
+    onnx, helper, arrays = load_onnx()
+    weight = np.full((NARROWEST, NARROWEST), MIDDLE - 1, np.int8)
+    given = np.full((NARROWEST, NARROWEST), 2 * MIDDLE - 1, np.uint8)
+    shape = [NARROWEST, NARROWEST]
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "weight"], ["y"])],
+        "bytes",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, shape)],
+        [arrays.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    (found,) = session(model.SerializeToString()).run(None, {"x": given})
+    return bool((found != given.astype(np.int32) @ weight.astype(np.int32)).any())

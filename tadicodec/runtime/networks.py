@@ -15,7 +15,7 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.decoder import Decoder, time_embedding, to_velocity
 from tadicodec.model.prior import Prior
 from tadicodec.model.transformer import rotary_tables
-from tadicodec.model.vocoder import Vocoder
+from tadicodec.model.vocoder import Vocoder, lower
 from tadicodec.runtime.graph import Graph, plain
 
 ENCODER = "encoder"
@@ -23,18 +23,20 @@ FRAMES, LETTERS = 160, 20  # of what is traced
 
 
 class EncoderGraph(nn.Module):
-    """mel [1, F, 128], F a multiple of 8 -> latents [1, F / 8, 14], whose signs are the code's bits."""
+    """mel [1, F, 128], F a multiple of 8 -> latents [1, F / 8, 14], whose signs are the code's bits, and the states
+    [1, S, H] that they and the transcriber are made from."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
         self.encoder, self.vq_in_linear = model.encoder, model.vq_in_linear
         self.states = model.config.down_sample_factor // model.config.frames_per_state
 
-    def forward(self, mel: Tensor) -> Tensor:
-        hidden = self.encoder(mel).unflatten(1, (-1, self.states))
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        states = self.encoder(mel)
+        hidden = states.unflatten(1, (-1, self.states))
         middle = self.states // 2  # a token's centre lies between two states: interpolation is their mean
         pooled = hidden[:, :, middle - 1 : middle + 1].mean(2)
-        return F.normalize(self.vq_in_linear(pooled), dim=-1)
+        return F.normalize(self.vq_in_linear(pooled), dim=-1), states
 
 
 class PriorGraph(nn.Module):
@@ -125,8 +127,8 @@ def encoder_graph(model: Autoencoder) -> Graph:
     module = EncoderGraph(model)
     if module.states % 2:
         raise InputError("export: an encoder with an odd number of states a token cannot be exported")
-    axes = {"mel": {1: "frames"}, "latents": {1: "tokens"}}
-    return Graph(ENCODER, module, {"mel": noise(1, FRAMES, model.config.mel_dim)}, ("latents",), axes)
+    axes = {"mel": {1: "frames"}, "latents": {1: "tokens"}, "states": {1: "states"}}
+    return Graph(ENCODER, module, {"mel": noise(1, FRAMES, model.config.mel_dim)}, ("latents", "states"), axes)
 
 
 def prior_graph(prior: Prior, config: CodecConfig) -> Graph:
@@ -172,6 +174,7 @@ def vocoder_graph(vocoder: Vocoder, config: CodecConfig) -> Graph:
     """The graph of a vocoder, packed or not."""
     network = plain(vocoder)
     assert isinstance(network, Vocoder)
+    lower(network, torch.float32)
     axes = {"mel": {1: "frames"}, "wave": {1: "samples"}}
     inputs = {"mel": noise(1, FRAMES, config.mel.num_mels)}
     return Graph("vocoder", VocoderGraph(network), inputs, ("wave",), axes)

@@ -1,4 +1,5 @@
-"""How fast this machine is at what: measured once in half a second, and kept in the user's cache.
+"""How fast this machine is at what: measured once in half a second, and kept in the user's cache, beside what else is
+found once a machine.
 
 Processors differ: bfloat16 products are several times slower than float32's where a CPU has only AVX2, and several
 times faster where it has AMX.
@@ -10,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,17 +38,22 @@ def machine() -> str:
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {torch.__version__}"
 
 
-def measured(
-    what: str, candidates: Mapping[str, Callable[[], object]], *, place: Path | None = None
+def measured(what: str, candidates: Mapping[str, Call], *, place: Path | None = None) -> dict[str, float]:
+    """Seconds of each candidate by name, the fastest of several calls in turn, as `remembered`."""
+    return remembered(what, candidates, lambda: compare(candidates), place)
+
+
+def remembered(
+    what: str, names: Collection[str], find: Callable[[], dict[str, float]], place: Path | None = None
 ) -> dict[str, float]:
-    """Seconds of each candidate by name, the fastest of several calls in turn; from the cache where this machine has
-    measured `what` before. A cache that cannot be read or written is done without."""
+    """Numbers by name: from the cache where they were found on this machine before, or else found now and kept. A cache
+    that cannot be read or written is done without."""
     path = (place or cache_folder()) / "speed.json"
     known = read(path)
     found = known.get(machine(), {}).get(what, {})
-    if set(found) == set(candidates):
+    if set(found) == set(names):
         return found
-    found = compare(candidates)
+    found = find()
     known.setdefault(machine(), {})[what] = found
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from tadicodec.checkpoint import content_hash
 from tadicodec.integers.packed_linear import PackedLinear
-from tadicodec.runtime.backend import INT8, INTEGERS, ONNX, TORCH, fastest_session
+from tadicodec.runtime.backend import INT8, ONNX, TORCH, fastest_session, integer_kinds
 from tadicodec.runtime.graph import run
 from tadicodec.runtime.speed import cache_folder
 from tadicodec.tts.autoregressive import SpeechLM
@@ -60,11 +61,13 @@ def runtime_speaker(network: nn.Module, backend: str, folder: Path | None = None
         return None
     kinds = {ONNX: 0, **integers_of(network)} if backend == INT8 else {ONNX: 0}
     place = (folder or cache_folder() / "onnx") / content_hash(network, ("",))
-    session = fastest_session(step_graph(network), kinds, place)
+    graph = step_graph(network)
+    in_torch = torch.inference_mode()(partial(graph.module, *graph.inputs.values()))
+    session = fastest_session(graph, kinds, place, in_torch)
     return None if session is None else RuntimeLlama(network.lm, network.table(), session).eval()
 
 
 def integers_of(network: nn.Module) -> dict[str, int]:
     """The bits to try: 4 for a network whose packed layers have that, otherwise as for codecs."""
     packed = [layer.form.bits for layer in network.modules() if isinstance(layer, PackedLinear)]
-    return {INT8: FOUR_BITS} if FOUR_BITS in packed else INTEGERS
+    return {INT8: FOUR_BITS} if FOUR_BITS in packed else integer_kinds()

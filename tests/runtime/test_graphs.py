@@ -17,7 +17,7 @@ from tadicodec.quant.codec_quantizer import quantize_codec
 from tadicodec.quant.export import check_exact, export_model, longer, model_graphs
 from tadicodec.quant.job import Job
 from tadicodec.runtime.graph import Graph, distance, run, trace
-from tadicodec.runtime.integer_graph import rounded, to_integers
+from tadicodec.runtime.integer_graph import bytes_overflow, rounded, to_integers
 from tadicodec.runtime.networks import codec_graphs
 from tadicodec.tts.folder import build_network, load_tts, save_tts
 from tadicodec.tts.step_graph import step_graph
@@ -86,6 +86,17 @@ def test_integers_stay_near_and_make_files_smaller(bits: int, operation: str, mo
         assert 0 < far < most, (graph.name, far)
     with pytest.raises(InputError, match="8, 7 or 4"):
         to_integers(model, 3)
+
+
+def test_bytes_with_a_sign_are_the_same_numbers_where_nothing_overflows() -> None:
+    for graph in graphs_of(wide_codec()).values():
+        model = trace(graph)
+        own, other = (
+            run(session(to_integers(model, 8, signed=signed).SerializeToString()), graph.inputs)
+            for signed in (True, False)
+        )
+        alike = all(torch.equal(a, b) for a, b in zip(own, other, strict=True))
+        assert alike or bytes_overflow(), graph.name
 
 
 @pytest.mark.parametrize("bits, group", [(8, 0), (4, 32)])

@@ -1,0 +1,86 @@
+"""Encoding through ONNX Runtime, for those who ask: in float32, and only where codes stay what torch's are."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tadicodec.checkpoint import content_hash
+from tadicodec.config import SolverConfig
+from tadicodec.errors import InputError
+from tadicodec.integers.onnx_linear import session
+from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.pipeline.encoding import WaveEncoder
+from tadicodec.pipeline.waves import pad
+from tadicodec.runtime.backend import ONNX, TORCH, fastest_session, on_cpu, sharing, stored
+from tadicodec.runtime.graph import plain, run
+from tadicodec.runtime.networks import encoder_graph
+from tadicodec.runtime.speed import cache_folder, remembered
+from tadicodec.runtime.torch_calls import torch_call
+
+ENCODE_BACKENDS = (TORCH, ONNX)
+ALIKE = 0.999  # of the codes, that have to be torch's
+ITEMS, TOKENS = 32, 32  # of random speech, by which that is seen
+
+
+def runtime_encoder(encoder: WaveEncoder, backend: str, folder: Path | None = None) -> WaveEncoder:
+    """The encoder of waves whose network runs in ONNX Runtime, in float32, where that is faster on this machine.
+
+    The first time on a machine, codes are compared with torch's one by one, on 164 s of speech made from random codes.
+    folder: where graphs and what was measured are kept (None: the user's cache).
+
+    Raises:
+        InputError: no such backend, a device other than the CPU, ONNX Runtime is missing, layers it cannot take, or
+            fewer than 99.9 % of the codes are torch's.
+    """
+    if backend not in ENCODE_BACKENDS:
+        raise InputError(f"encode backend {backend!r}: there are {', '.join(ENCODE_BACKENDS)}")
+    if backend == TORCH:
+        return encoder
+    model = encoder.model
+    on_cpu(model, f"encode backend {backend}")
+    place = (folder or cache_folder() / "onnx") / content_hash(model, ("",))
+    network = plain(model)
+    assert isinstance(network, Autoencoder)
+    graph = encoder_graph(network)
+    own = session(str(stored(graph, 0, place)))
+    alike = remembered("codes as torch's", (ONNX,), partial(share_alike, model, own), place)[ONNX]
+    if alike < ALIKE:
+        raise InputError(
+            f"only {100 * alike:.2f} % of the codes from ONNX Runtime are torch's on this machine; encode in torch"
+        )
+    faster = fastest_session(graph, {ONNX: 0}, place, torch_call(graph, model))
+    return encoder if faster is None else WaveEncoder(within(model, faster), encoder.spectrogram, encoder.limits)
+
+
+def within(model: Autoencoder, own: Any) -> Autoencoder:
+    """A model on the same weights whose encoder runs in a session."""
+    made = sharing(model)
+    made.encoder = sharing(model.encoder)
+    made.encoder.forward = EncoderCalls(own)  # type: ignore[method-assign, assignment]
+    return made
+
+
+@torch.inference_mode()
+def share_alike(model: Autoencoder, own: Any) -> dict[str, float]:
+    """The share of tokens that get the same code from a session of the encoder's graph as from torch."""
+    generator, shape = torch.Generator().manual_seed(0), model.config
+    codes = torch.randint(shape.codebook_size, (ITEMS, TOKENS), generator=generator)
+    noise = torch.randn(ITEMS, TOKENS * shape.down_sample_factor, shape.mel_dim, generator=generator)
+    mel = model.decode(codes, noise, SolverConfig(steps=2, guidance=1.0))
+    return {ONNX: float((within(model, own).encode(mel) == model.encode(mel)).float().mean())}
+
+
+class EncoderCalls:
+    """`Encoder.forward`, item by item."""
+
+    def __init__(self, own: Any) -> None:
+        self.session = own
+
+    def __call__(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
+        return pad([run(self.session, {"mel": mel[i : i + 1, :n]})[1][0] for i, n in enumerate(counts)])
