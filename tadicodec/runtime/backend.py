@@ -33,6 +33,7 @@ from tadicodec.runtime.torch_calls import torch_call
 
 TORCH, ONNX, INT8 = "torch", "onnx", "onnx-int8"
 BACKENDS = (TORCH, ONNX, INT8)
+MADE = 2  # raised when graphs of the same weights compute something else than before
 INT7 = "onnx-int7"  # what "onnx-int8" tries, too, where that may be faster
 M = TypeVar("M", bound=nn.Module)
 
@@ -52,8 +53,7 @@ def runtime_renderer(renderer: Renderer, backend: str, folder: Path | None = Non
     if backend == TORCH:
         return renderer
     on_cpu(renderer.model, f"backend {backend}")
-    key = content_hash(renderer.model, ("",)) + content_hash(renderer.vocoder, ("",))
-    place = (folder or cache_folder() / "onnx") / key
+    place = graph_folder(folder, renderer.model, renderer.vocoder)
     kinds = {ONNX: 0, **integer_kinds()} if backend == INT8 else {ONNX: 0}
     model, vocoder, made = renderer.model, renderer.vocoder, {}
     for graph in codec_graphs(renderer.config, model, vocoder):
@@ -66,6 +66,12 @@ def on_cpu(model: Autoencoder, asked: str) -> None:
     """Raise InputError where a model for which ONNX Runtime was asked is not on the CPU."""
     if model.vq_in_linear.bias.device.type != "cpu":
         raise InputError(f"{asked}: ONNX Runtime is used on the CPU; leave it out, or use device cpu")
+
+
+def graph_folder(folder: Path | None, *networks: nn.Module) -> Path:
+    """Where the graphs of these networks are kept, and what was measured of them: under a folder, or (None) in the
+    user's cache."""
+    return (folder or cache_folder() / f"onnx-{MADE}") / "".join(content_hash(network, ("",)) for network in networks)
 
 
 def integer_kinds() -> dict[str, int]:

@@ -9,17 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tadicodec.checkpoint import content_hash
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.integers.onnx_linear import session
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.waves import pad
-from tadicodec.runtime.backend import ONNX, TORCH, fastest_session, on_cpu, sharing, stored
+from tadicodec.runtime.backend import ONNX, TORCH, fastest_session, graph_folder, on_cpu, sharing, stored
 from tadicodec.runtime.graph import plain, run
 from tadicodec.runtime.networks import encoder_graph
-from tadicodec.runtime.speed import cache_folder, remembered
+from tadicodec.runtime.speed import remembered
 from tadicodec.runtime.torch_calls import torch_call
 
 ENCODE_BACKENDS = (TORCH, ONNX)
@@ -43,7 +42,7 @@ def runtime_encoder(encoder: WaveEncoder, backend: str, folder: Path | None = No
         return encoder
     model = encoder.model
     on_cpu(model, f"encode backend {backend}")
-    place = (folder or cache_folder() / "onnx") / content_hash(model, ("",))
+    place = graph_folder(folder, model)
     network = plain(model)
     assert isinstance(network, Autoencoder)
     graph = encoder_graph(network)

@@ -3,7 +3,8 @@
 Weights are rounded as `tadicodec quantize` rounds them (GLM-130B: a scale a row, from its largest value; in 4 bits a
 scale for each 32 inputs), so a model that is in such integers already gets the same ones back. In 8 and 7 bits what
 enters a product is rounded too, to 8 bits with one scale for all of it; ONNX Runtime joins the steps into
-DynamicQuantizeMatMul.
+DynamicQuantizeMatMul. What a gate lets through has a few values fifty times as large as the rest, in a few rows: there
+each row has a scale of its own (as in ZeroQuant, Yao et al. 2022), without which the bundled codec sounds worse.
 
 7 bits are for processors with AVX2 alone: their fast product of bytes with signed bytes adds two of them in 16 bits,
 which overflows with weights beyond 63. In 8 bits weights go without a sign, through a product that is a third slower
@@ -30,6 +31,8 @@ WIDTHS = (8, 7, 4)
 BLOCK = 32  # inputs that share a scale in 4 bits
 NARROWEST = 64  # inputs and outputs of a product that is worth it
 MIDDLE = 128  # of bytes, where weights go without a sign
+ROW_LEVELS = 127.0  # of bytes to either side of the middle
+GATED = "down_proj"  # in the names of products behind a gate
 
 
 def to_integers(model: Any, bits: int, *, signed: bool = False) -> Any:
@@ -95,15 +98,43 @@ def whole_bytes(node: Any, weight: Tensor, bits: int, signed: bool) -> tuple[lis
         arrays.from_array(torch.tensor(middle, dtype=kind).numpy(), f"{stem}_z"),
         arrays.from_array(integers.scale.flatten().numpy(), f"{stem}_s"),
     ]
-    x, size, zero, whole, real, factor = (f"{result}_{part}" for part in ("x", "xs", "xz", "i", "f", "s"))
+    steps, constants, (x, size, zero) = (each_row if GATED in node.name else all_rows)(source, result)
+    whole, real, scaled = (f"{result}_{part}" for part in ("i", "f", "w"))
     nodes = [
-        helper.make_node("DynamicQuantizeLinear", [source], [x, size, zero]),
+        *steps,
         helper.make_node("MatMulInteger", [x, f"{stem}_w", zero, f"{stem}_z"], [whole]),
         helper.make_node("Cast", [whole], [real], to=1),
-        helper.make_node("Mul", [size, f"{stem}_s"], [factor]),
-        helper.make_node("Mul", [real, factor], [result]),
+        helper.make_node("Mul", [size, f"{stem}_s"], [scaled]),
+        helper.make_node("Mul", [real, scaled], [result]),
     ]
-    return nodes, tensors
+    return nodes, [*tensors, *constants]
+
+
+Rounding = tuple[list[Any], list[Any], tuple[str, str, str]]
+
+
+def all_rows(source: str, result: str) -> Rounding:
+    """Nodes that round x [..., i] to bytes with one scale, their constants, and names of bytes, scale and zero."""
+    _, helper, _ = load_onnx()
+    names = (f"{result}_x", f"{result}_xs", f"{result}_xz")
+    return [helper.make_node("DynamicQuantizeLinear", [source], list(names))], [], names
+
+
+def each_row(source: str, result: str) -> Rounding:
+    """As `all_rows`, with a scale for each row of x, from its largest value."""
+    _, helper, arrays = load_onnx()
+    constants = {"row_least": np.float32(1e-12), "row_step": np.float32(1 / ROW_LEVELS), "row_zero": np.uint8(MIDDLE)}
+    size, top, scale, unit, x = (f"{result}_{part}" for part in ("a", "t", "xs", "u", "x"))
+    nodes = [
+        helper.make_node("Abs", [source], [size]),
+        helper.make_node("ReduceMax", [size], [top], axes=[-1], keepdims=1),
+        helper.make_node("Max", [top, "row_least"], [f"{top}_"]),
+        helper.make_node("Mul", [f"{top}_", "row_step"], [scale]),
+        helper.make_node("Div", [source, f"{top}_"], [unit]),
+        helper.make_node("QuantizeLinear", [unit, "row_step", "row_zero"], [x]),
+    ]
+    tensors = [arrays.from_array(np.asarray(value), name) for name, value in constants.items()]
+    return nodes, tensors, (x, scale, "row_zero")
 
 
 def four_bits(node: Any, weight: Tensor) -> tuple[list[Any], list[Any]]:

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadicodec.checkpoint import content_hash
 from tadicodec.integers.packed_linear import PackedLinear
-from tadicodec.runtime.backend import INT8, ONNX, TORCH, fastest_session, integer_kinds
+from tadicodec.runtime.backend import INT8, ONNX, TORCH, fastest_session, graph_folder, integer_kinds
 from tadicodec.runtime.graph import run
-from tadicodec.runtime.speed import cache_folder
 from tadicodec.tts.autoregressive import SpeechLM
 from tadicodec.tts.llama import Llama, LlamaShape, Reading, SpeakingLlama
 from tadicodec.tts.step_graph import step_graph
@@ -60,7 +58,7 @@ def runtime_speaker(network: nn.Module, backend: str, folder: Path | None = None
     if network.lm.cache.bits or network.lm.embed_tokens.weight.device.type != "cpu":
         return None
     kinds = {ONNX: 0, **integers_of(network)} if backend == INT8 else {ONNX: 0}
-    place = (folder or cache_folder() / "onnx") / content_hash(network, ("",))
+    place = graph_folder(folder, network)
     graph = step_graph(network)
     in_torch = torch.inference_mode()(partial(graph.module, *graph.inputs.values()))
     session = fastest_session(graph, kinds, place, in_torch)

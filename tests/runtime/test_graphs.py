@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from tadicodec.codec import Codec
 from tadicodec.config import VocoderConfig
@@ -86,6 +87,32 @@ def test_integers_stay_near_and_make_files_smaller(bits: int, operation: str, mo
         assert 0 < far < most, (graph.name, far)
     with pytest.raises(InputError, match="8, 7 or 4"):
         to_integers(model, 3)
+
+
+def test_rows_behind_a_gate_have_scales_of_their_own() -> None:
+    """One row that is a thousand times as large leaves the others as near as they were."""
+    torch.manual_seed(0)
+    network = nn.ModuleDict({"down_proj": nn.Linear(64, 64, bias=False), "up_proj": nn.Linear(64, 64, bias=False)})
+    x = torch.randn(1, 6, 64)
+    x[:, 0] *= 1000
+    for name, layer in network.items():
+        graph = Graph("one", OneProduct(name, layer), {"x": x}, ("y",), {"x": {1: "rows"}, "y": {1: "rows"}})
+        found = run(session(to_integers(trace(graph), 8).SerializeToString()), {"x": x})[0][:, 1:]
+        expected = layer(x)[:, 1:]
+        near = (found - expected).norm() < 0.02 * expected.norm()
+        assert near == (name == "down_proj")
+
+
+class OneProduct(nn.Module):
+    """One layer under a name."""
+
+    def __init__(self, name: str, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({name: layer})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        (layer,) = self.layers.values()
+        return layer(x)
 
 
 def test_bytes_with_a_sign_are_the_same_numbers_where_nothing_overflows() -> None:

@@ -20,7 +20,7 @@ class Row:
     took: float
     real_time_factor: float
     memory: float
-    plain: float | None
+    plain: float | None = None
 
     @property
     def ratio(self) -> float | None:

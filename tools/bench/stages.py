@@ -7,7 +7,8 @@
 Stages are encode, decode, vocoder, both ends together, the first sound of a stream, and the bundled speech language
 models (AR, masked) without the codec. Writes bench.json, bench.md (table) and bench.svg (plot). Every ratio is of two
 times of this one run; the plain path is float32, step by step, two passes, a mask given, nothing kept between steps
-(plain_path.py). Runs each case once to warm up (compiling is never timed) and reports the median of the others.
+(plain_path.py), and takes turns with ours. Runs each case once to warm up (compiling is never timed) and reports the
+median of the others. With --thread-time, which is for one thread of a CPU, what else the machine does does not count.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from tadicodec.codec import Codec
 
-Stage = Callable[["Case"], Callable[[], object]]
+Call, Clock = Callable[[], object], Callable[[], float]
+Stage = Callable[["Case"], Call]
 
 
 @dataclass(frozen=True)
@@ -189,22 +191,27 @@ def decoder_inputs(case: Case) -> dict[str, torch.Tensor]:
     return {name: value.to(codec.device) for name, value in given.items()}
 
 
-def timed(run: Callable[[], object], repeats: int, device: torch.device) -> tuple[float, float]:
-    """Median seconds, and peak memory in MB: allocated on a GPU, or of the process in this run on a CPU."""
+def timed(calls: Sequence[Call], repeats: int, device: torch.device, clock: Clock) -> tuple[list[float], float]:
+    """Median seconds of each call by a clock, and peak memory of the first in MB: allocated on a GPU, or of the process
+    in this run on a CPU. Calls take turns, so that what else the machine does hits all."""
     import torch
 
-    def once() -> float:
-        start = time.perf_counter()
+    def once(call: Call) -> float:
+        start = clock()
         with torch.inference_mode():
-            run()
+            call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter() - start
+        return clock() - start
 
-    once()
+    for call in reversed(calls):
+        once(call)  # warm up
     reset_peak(device)
-    seconds = statistics.median(once() for _ in range(repeats))
-    return seconds, peak(device)
+    first = [once(calls[0])]
+    memory = peak(device)
+    rounds = [first + [once(call) for call in calls[1:]]]
+    rounds += [[once(call) for call in calls] for _ in range(repeats - 1)]
+    return [statistics.median(found) for found in zip(*rounds, strict=True)], memory
 
 
 def reset_peak(device: torch.device) -> None:
@@ -273,11 +280,12 @@ def measure(codec: Codec, args: argparse.Namespace) -> list[Row]:
                 except InputError as error:  # a speech language model that is not there, or speaks other codes
                     print(f"{name}: left out: {error}", flush=True)
                     continue
-                took, memory = timed(run, args.repeats, codec.device)
-                before = None
+                calls = [run]
                 if plain is not None and (batch == 1 or args.plain_batches) and not args.no_plain:
-                    before = timed(plain(case), 1 if seconds > 3 else args.repeats, codec.device)[0]
-                rows.append(Row(name, seconds, batch, took, took / (seconds * batch), memory, before))
+                    calls.append(plain(case))
+                clock = time.thread_time if args.thread_time else time.perf_counter
+                (took, *before), memory = timed(calls, args.repeats, codec.device, clock)
+                rows.append(Row(name, seconds, batch, took, took / (seconds * batch), memory, *before))
                 print(rows[-1].line(), flush=True)
     return rows
 
@@ -301,7 +309,7 @@ def circumstances(codec: Codec, args: argparse.Namespace) -> dict[str, object]:
         "solver": asdict(solver),
         "network passes a decode": count_evaluations(solver),
         "prompt_seconds": args.prompt_seconds,
-        "mel error against float32": mel_error(codec, args),
+        "mel error against float32": mel_error(codec, args) if "decode" in args.stages else float("nan"),
     }
 
 
@@ -343,6 +351,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompt-seconds", type=float, default=3.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain path, which is slow")
+    parser.add_argument("--thread-time", action="store_true", help="count the calling thread's processor time")
     parser.add_argument("--plain-batches", action="store_true", help="time the plain path in batches too")
     return parser.parse_args(arguments)
 
