@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tadicodec.runtime import speed
+from tadicodec.runtime import encoding, speed
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,19 @@ def test_decodes_in_onnx_runtime(cli, tiny_model, make_wave, tmp_path, own_cache
     first, second = (soundfile.read(tmp_path / f"{kind}.wav")[0] for kind in ("torch", "onnx"))
     assert first.shape == second.shape and abs(first - second).max() < 1e-3
     assert list(own_cache.rglob("decoder.onnx"))
+
+
+def test_encodes_in_onnx_runtime(cli, tiny_model, make_wave, tmp_path, own_cache, monkeypatch) -> None:
+    pytest.importorskip("onnxruntime")
+    wave = make_wave()
+    for kind in ("torch", "onnx"):
+        result = cli("encode", wave, tmp_path / f"{kind}.tdc", "--model", tiny_model, "--encode-backend", kind)
+        assert result.code == 0, result.err
+    assert (tmp_path / "torch.tdc").read_bytes() == (tmp_path / "onnx.tdc").read_bytes()
+    assert list(own_cache.rglob("encoder.onnx"))
+    monkeypatch.setattr(encoding, "remembered", lambda *_: {"onnx": 0.9})
+    result = cli("encode", wave, tmp_path / "o.tdc", "--model", tiny_model, "--encode-backend", "onnx")
+    assert result.code == 2 and "90.00 %" in result.err and not (tmp_path / "o.tdc").exists()
 
 
 @pytest.mark.parametrize("times, warned, dtype", [(5.0, True, "float32"), (0.2, False, "bfloat16")])
