@@ -80,30 +80,46 @@ class DecoderGraph(nn.Module):
 
 
 class VocoderGraph(nn.Module):
-    """mel [1, F, 128] -> wave [1, 480 F]. The inverse Fourier transform, its window and the overlap of frames are one
-    transposed convolution."""
+    """mel [1, F, 128] -> wave [1, 480 F].
 
-    basis: Tensor
+    The inverse Fourier transform is two products, of cosines and of sines: the first half of a frame is their sum, the
+    second their difference backwards. They are convolutions of one frame, so that they stay in float32 where matrix
+    products become integers.
+    """
+
+    cosines: Tensor
+    sines: Tensor
     window: Tensor
 
     def __init__(self, vocoder: Vocoder) -> None:
         super().__init__()
         self.backbone, self.out = vocoder.backbone, vocoder.head.out
-        size, self.hop = vocoder.head.istft.n_fft, vocoder.head.istft.hop
-        bins, window = size // 2 + 1, torch.hann_window(size)
-        one = torch.eye(bins)
-        waves = [torch.fft.irfft(torch.complex(one, 0 * one), size), torch.fft.irfft(torch.complex(0 * one, one), size)]
-        self.register_buffer("basis", (torch.cat(waves) * window)[:, None])  # [2 bins, 1, size]
-        self.register_buffer("window", window.square()[None, None])
-        self.pad = (size - self.hop) // 2
+        self.size, self.hop = vocoder.head.istft.n_fft, vocoder.head.istft.hop
+        half = self.size // 2
+        one = torch.eye(half + 1, dtype=torch.float64)
+        for name, parts in (("cosines", (one, 0 * one)), ("sines", (0 * one, one))):
+            waves = torch.fft.irfft(torch.complex(*parts), self.size)[:, : half + 1]
+            self.register_buffer(name, waves.T.float()[..., None].contiguous())  # [samples, bins, 1]
+        self.register_buffer("window", torch.hann_window(self.size)[None, :, None])
+        self.pad = (self.size - self.hop) // 2
 
     def forward(self, mel: Tensor) -> Tensor:
         log_magnitude, phase = self.out(self.backbone(mel.transpose(1, 2), None)).transpose(1, 2).chunk(2, dim=1)
         magnitude = log_magnitude.exp().clamp(max=100.0)
-        spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
-        wave = F.conv_transpose1d(spectrum, self.basis, stride=self.hop)
-        envelope = F.conv_transpose1d(torch.ones_like(spectrum[:, :1]), self.window, stride=self.hop)
-        return (wave / envelope.clamp(min=1e-11))[:, 0, self.pad : -self.pad]
+        even = F.conv1d(magnitude * phase.cos(), self.cosines)
+        odd = F.conv1d(magnitude * phase.sin(), self.sines)
+        frames = torch.cat([even + odd, (even - odd)[:, 1:-1].flip(1)], dim=1)
+        envelope = self.overlapped(self.window.square() * torch.ones_like(frames[:, :1]))
+        return (self.overlapped(frames * self.window) / envelope.clamp(min=1e-11))[:, self.pad : -self.pad]
+
+    def overlapped(self, frames: Tensor) -> Tensor:
+        """Frames [1, samples, F] added up, each a hop behind the one before: [1, samples + (F - 1) hop]."""
+        hops = -(-self.size // self.hop)
+        parts = F.pad(frames, (0, 0, 0, hops * self.hop - self.size)).unflatten(1, (hops, self.hop))
+        rows = sum(F.pad(parts[:, i], (i, hops - 1 - i)) for i in range(hops))
+        assert isinstance(rows, Tensor)
+        whole = rows.transpose(1, 2).flatten(1)
+        return whole[:, : whole.shape[1] - (hops * self.hop - self.size)]
 
 
 def codec_graphs(config: CodecConfig, model: Autoencoder, vocoder: Vocoder) -> list[Graph]:
