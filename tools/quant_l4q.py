@@ -15,19 +15,27 @@ from torch import Tensor, nn
 
 from tadicodec.codec import Codec
 from tadicodec.data.features import Clip, Features
+from tadicodec.integers.grid import split
 from tadicodec.integers.layout import linear_layers
 from tadicodec.integers.lookup import replace_module
+from tadicodec.integers.ranges import least_error
 from tadicodec.model.fused import unfuse
 from tadicodec.quant.codec_tuning import Lessons
-from tadicodec.quant.conversion import convert
+from tadicodec.quant.conversion import convert, each_trained
 from tadicodec.quant.job import Job
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.quant.tune import Objective, schedule
 
 BITS, RANK, BATCHES = 3, 4, 8
-RATES = (3e-4, 1e-3, 3e-3)
-JOINT, AFTER, BESIDE = "L4Q", "LoRA, then rounded", "rounded, LoRA beside, rounded again"
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+SCALES_SLOWER = 30.0  # times than adapters
+JOINT, SEARCHED, AFTER, BESIDE = (
+    "L4Q",
+    "L4Q, scales searched",
+    "LoRA, then rounded",
+    "rounded, LoRA beside, rounded again",
+)
 
 
 class OwnLoss(Subject):
@@ -67,7 +75,8 @@ def some(features: Features, clips: list[Clip]) -> Features:
 
 
 def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
-    """Adaptation to a voice. What is rounded after training has its scales searched, and memory is a step's."""
+    """Adaptation to a voice. What is rounded after training has its scales searched, L4Q starts as published or from
+    such scales, too, and memory is a step's."""
     subject = OwnLoss(setting.codec, setting.train, setting.voice, setting.frames)
     searched = quant_config("lr_qat", BITS, group=32, rank=1)
 
@@ -75,9 +84,11 @@ def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
         return Arm(subject, searched, TuneConfig(), model).prepare().held()["val"]
 
     def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
-        tune = TuneConfig(setting.shortened(sweep), seed, rate, 1e-5, weight_decay=0.01)
-        if arm == JOINT:
+        tune = TuneConfig(setting.shortened(sweep), seed, rate, rate / SCALES_SLOWER, weight_decay=0.01)
+        if arm in (JOINT, SEARCHED):
             made = Arm(subject, quant_config("l4q", BITS, group=32, rank=RANK), tune).prepare()
+            if arm == SEARCHED:
+                search_scales(made)
             return {**made.bytes(), **made.train()}
         made = Arm(subject, searched, tune)
         if arm == BESIDE:
@@ -89,7 +100,14 @@ def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
 
     yield Trial("float", 0, lambda: Arm(subject, searched, TuneConfig()).held())
     yield Trial("rounded, scales searched", 0, lambda: {"val": rounded(subject.network)})
-    yield from swept(results, dict.fromkeys((JOINT, AFTER, BESIDE), RATES), setting.seeds, run)
+    yield from swept(results, dict.fromkeys((JOINT, SEARCHED, AFTER, BESIDE), RATES), setting.seeds, run)
+
+
+@torch.no_grad()
+def search_scales(arm: Arm) -> None:
+    """Let L4Q's steps begin where the rounding error of the weights is least, instead of where nothing is clipped."""
+    for layer in each_trained(arm.model):
+        layer.scale.copy_(least_error(split(layer.frozen, layer.grid), layer.grid))
 
 
 class SideBranch(nn.Module):

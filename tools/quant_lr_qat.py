@@ -22,7 +22,7 @@ from tadicodec.quant.lr_qat import searched_range
 from tadicodec.quant.quant_settings import QuantConfig, TuneConfig
 from tadicodec.quant.trained import TrainedLinear
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # of LR-QAT's corrections, which count in levels
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of LR-QAT's corrections, which count in levels
 FULL_RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # of full training's weights
 SCALE_RATE, RANK = 1e-5, 8
 
