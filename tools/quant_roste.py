@@ -13,7 +13,7 @@ from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.tts.cache import CacheFormat
 
-RATES = (1e-5, 3e-5, 1e-4, 3e-4)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 WEIGHTS_ALONE = "8-bit weights, nothing else rounded"
 ACTIVATION = {"bits": 4, "clip": 0.95, "floor": True}
 
