@@ -119,7 +119,7 @@ def replaced(renderer: Renderer, sessions: dict[str, Any]) -> Renderer:
         model.field = lambda branches, times: FieldCalls(sessions["decoder"], branches)  # type: ignore[method-assign]
     if "vocoder" in sessions:
         vocoder = sharing(vocoder)
-        vocoder.forward = VocoderCalls(sessions["vocoder"])  # type: ignore[method-assign]
+        vocoder.forward = MelCalls(sessions["vocoder"])  # type: ignore[method-assign]
     return Renderer(model, vocoder, renderer.limits)
 
 
@@ -196,12 +196,12 @@ class FieldCalls:
         return out
 
 
-class VocoderCalls:
-    """`Vocoder.forward`, item by item."""
+class MelCalls:
+    """`Vocoder.forward` or `Encoder.forward`, item by item: one output of a graph whose only input is a mel."""
 
-    def __init__(self, own: Any) -> None:
-        self.session = own
+    def __init__(self, own: Any, output: int = 0) -> None:
+        self.session, self.output = own, output
 
     def __call__(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
-        return pad([run(self.session, {"mel": mel[i : i + 1, :n]})[0][0] for i, n in enumerate(counts)])
+        return pad([run(self.session, {"mel": mel[i : i + 1, :n]})[self.output][0] for i, n in enumerate(counts)])

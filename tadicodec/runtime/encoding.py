@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.integers.onnx_linear import session
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pipeline.encoding import WaveEncoder
-from tadicodec.pipeline.waves import pad
-from tadicodec.runtime.backend import ONNX, TORCH, fastest_session, graph_folder, on_cpu, sharing, stored
-from tadicodec.runtime.graph import plain, run
+from tadicodec.runtime.backend import ONNX, TORCH, MelCalls, fastest_session, graph_folder, on_cpu, sharing, stored
+from tadicodec.runtime.graph import plain
 from tadicodec.runtime.networks import encoder_graph
 from tadicodec.runtime.speed import remembered
 from tadicodec.runtime.torch_calls import torch_call
 
 ENCODE_BACKENDS = (TORCH, ONNX)
 ALIKE = 0.999  # of the codes, that have to be torch's
+STATES = 1  # the output of the encoder's graph that codes and transcripts are made from
 ITEMS, TOKENS = 32, 32  # of random speech, by which that is seen
 
 
@@ -60,7 +59,7 @@ def within(model: Autoencoder, own: Any) -> Autoencoder:
     """A model on the same weights whose encoder runs in a session."""
     made = sharing(model)
     made.encoder = sharing(model.encoder)
-    made.encoder.forward = EncoderCalls(own)  # type: ignore[method-assign, assignment]
+    made.encoder.forward = MelCalls(own, STATES)  # type: ignore[method-assign, assignment]
     return made
 
 
@@ -72,14 +71,3 @@ def share_alike(model: Autoencoder, own: Any) -> dict[str, float]:
     noise = torch.randn(ITEMS, TOKENS * shape.down_sample_factor, shape.mel_dim, generator=generator)
     mel = model.decode(codes, noise, SolverConfig(steps=2, guidance=1.0))
     return {ONNX: float((within(model, own).encode(mel) == model.encode(mel)).float().mean())}
-
-
-class EncoderCalls:
-    """`Encoder.forward`, item by item."""
-
-    def __init__(self, own: Any) -> None:
-        self.session = own
-
-    def __call__(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        counts = [mel.shape[1]] * len(mel) if lengths is None else lengths.tolist()
-        return pad([run(self.session, {"mel": mel[i : i + 1, :n]})[1][0] for i, n in enumerate(counts)])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tadicodec.cli import options
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
 from tadicodec.runtime import backend, encoding
@@ -55,10 +56,14 @@ def test_codes_are_compared_once(codec: Codec, tmp_path: Path, monkeypatch: pyte
 
 
 def test_other_codes_are_refused(codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = encoding.EncoderCalls.__call__
-    monkeypatch.setattr(encoding.EncoderCalls, "__call__", lambda *given: -kept(*given))
+    kept = encoding.MelCalls.__call__
+    monkeypatch.setattr(encoding.MelCalls, "__call__", lambda *given: -kept(*given))
     with pytest.raises(InputError, match="only 0.00 % of the codes"):
         runtime_encoder(codec.encoder, ONNX, tmp_path)
+
+
+def test_the_command_line_offers_what_there_is() -> None:
+    assert options.BACKENDS == backend.BACKENDS and options.ENCODE_BACKENDS == encoding.ENCODE_BACKENDS
 
 
 def test_mistakes(codec: Codec) -> None:

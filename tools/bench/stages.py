@@ -204,13 +204,13 @@ def timed(calls: Sequence[Call], repeats: int, device: torch.device, clock: Cloc
             torch.cuda.synchronize(device)
         return clock() - start
 
-    for call in reversed(calls):
-        once(call)  # warm up
+    once(calls[0])
     reset_peak(device)
-    first = [once(calls[0])]
+    once(calls[0])
     memory = peak(device)
-    rounds = [first + [once(call) for call in calls[1:]]]
-    rounds += [[once(call) for call in calls] for _ in range(repeats - 1)]
+    for call in calls[1:]:
+        once(call)  # warm up
+    rounds = [[once(call) for call in calls] for _ in range(repeats)]
     return [statistics.median(found) for found in zip(*rounds, strict=True)], memory
 
 
