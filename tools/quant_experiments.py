@@ -10,10 +10,8 @@ experiment's own unless they are given.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +26,15 @@ from quant_roste import roste
 from quant_stability import stability
 from quant_subjects import EncoderSubject
 from quant_zero_qat import any_number, zero_controls, zero_qat
-from torch import Tensor, nn
+from torch import nn
 
 from tadicodec.codec import Codec
 from tadicodec.data.features import Features
 from tadicodec.errors import InputError
 from tadicodec.integers.grid import Grid, round_to_grid
 from tadicodec.integers.layout import linear_layers
-from tadicodec.integers.onnx_linear import use_onnxruntime
 from tadicodec.outputs import write_bytes
-from tadicodec.quant.codec_quantizer import quantize_codec, sizes
-from tadicodec.quant.job import Job
 from tadicodec.quant.quant_settings import TuneConfig
-from tadicodec.speech import SAMPLES_PER_TOKEN, Speech
 
 
 @dataclass(frozen=True)
@@ -83,51 +77,6 @@ def round_whole(model: nn.Module, bits: int) -> None:
         layer.weight.copy_(round_to_grid(layer.weight, layer.weight.abs().max() / grid.highest, None, grid))
 
 
-def deployment(setting: Setting, results: Results) -> Iterator[Trial]:
-    """Size, time of a decode and agreement of codes with the float encoder, for a table of settings."""
-    codec = setting.codec
-    mels = [torch.from_numpy(setting.valid.mel(clip))[None] for clip in setting.valid.clips[:8]]
-    codes = [codec.model.encode(mel) for mel in mels]
-
-    def packed(bits: int, group: int, onnx: bool) -> Row:
-        job = Job.from_sections({"quantization": {"bits": bits, "group": group}})
-        made = quantize_codec(codec, job)
-        same = [float((made.model.encode(mel) == code).float().mean()) for mel, code in zip(mels, codes, strict=True)]
-        row = {"share": sizes(codec, made, job)["model"]["share"], "agreement": sum(same) / len(same)}
-        if onnx:
-            use_onnxruntime(made.model)
-        return {**row, **timed(made, codes)}
-
-    yield Trial("float32", 0, lambda: timed(codec, codes))
-    yield Trial("bfloat16", 0, lambda: timed(copy.deepcopy(codec).to("cpu", torch.bfloat16), codes))
-    for bits, group in ((8, 0), (4, 32)):
-        for where, onnx in (("torch", False), ("ONNX Runtime", True)):
-            yield Trial(f"glm {bits} bits, {where}", 0, lambda b=bits, g=group, o=onnx: packed(b, g, o))
-
-
-@torch.inference_mode()
-def timed(codec: Codec, codes: list[Tensor], rounds: int = 3) -> Row:
-    """Seconds of decoding, the fastest round."""
-    speech = [
-        Speech(
-            c,
-            torch.tensor([c.shape[1]]),
-            torch.tensor([c.shape[1] * SAMPLES_PER_TOKEN]),
-            (None,),
-            codec.name,
-            codec.weights,
-        )
-        for c in codes
-    ]
-    best = float("inf")
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        for item in speech:
-            codec.decode(item)
-        best = min(best, time.perf_counter() - begin)
-    return {"seconds": best, "speech_seconds": sum(c.shape[1] for c in codes) / codec.token_rate}
-
-
 EXPERIMENTS = {
     "zero_qat": Experiment(zero_qat, 1000),
     "any_number": Experiment(any_number, 250),
@@ -139,7 +88,6 @@ EXPERIMENTS = {
     "roste": Experiment(roste, 200),
     "zero_controls": Experiment(zero_controls, 1000),
     "glm": Experiment(glm),
-    "deployment": Experiment(deployment),
 }
 
 
@@ -158,10 +106,9 @@ def plot(rows: list[Row], path: Path) -> None:
         axes.set(xlabel="step", ylabel="held-out loss", yscale="log")
         axes.legend(fontsize=6)
     else:
-        value = "val" if any("val" in row for row in final) else "seconds"
-        named = [row for row in final if row.get(value) is not None]
-        axes.barh([f"{row['arm']} ({row['seed']})" for row in named], [row[value] for row in named])
-        axes.set(xlabel="held-out loss" if value == "val" else value, xscale="log")
+        named = [row for row in final if row.get("val") is not None]
+        axes.barh([f"{row['arm']} ({row['seed']})" for row in named], [row["val"] for row in named])
+        axes.set(xlabel="held-out loss", xscale="log")
         axes.tick_params(labelsize=6)
         axes.invert_yaxis()
     figure.savefig(path, dpi=150)

@@ -18,7 +18,7 @@ from tadicodec.quant.observe import recorded_outputs, relative_error
 from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.quant.tune import Objective
 
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 ARMS = ("no intervention", "restart after 60", "60 intervened", "restart after 120", "120 intervened")
 POINTS = 20  # of a curve
 TEACHER_STEPS = 2  # times an arm's, for the language model

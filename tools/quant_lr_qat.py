@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from quant_arms import Arm, Setting, quant_config
-from quant_queue import Results, Row, Trial, score, swept
+from quant_queue import Results, Row, Trial, swept
 from quant_subjects import EncoderSubject
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -48,34 +49,34 @@ def lr_qat(setting: Setting, results: Results) -> Iterator[Trial]:
         yield from swept(results, {f"{bits} bits, LSQ": FULL_RATES, f"{bits} bits, LR-QAT": RATES}, setting.seeds, run)
 
 
-STORES = ("float", "float, clipped", "float, five places", "float, five places, ties undone", "fixed", "integer")
+TIES_MOVED, TIES_BACK = "float, five places, ties moved a little", "float, five places, ties put back"
+STORES = ("float", "float, clipped", "float, five places", TIES_MOVED, TIES_BACK, "fixed", "integer")
 
 
 def stores(setting: Setting, results: Results) -> Iterator[Trial]:
-    """Why LR-QAT's byte trains better than its float at 3 bits: clipping to the grid, or weights that a byte puts on
-    x.5? At the rate that is best for the byte."""
+    """Why LR-QAT's byte trains better than its float at 3 bits: clipping to the grid, weights that a byte puts on x.5,
+    or those near it? A quarter of the steps, each store at its best rate."""
     subject = EncoderSubject(setting.codec, setting.train, setting.valid, setting.frames)
 
-    def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
+    @cache  # the sweep's first seed is the result's, too
+    def trained(arm: str, rate: float, seed: int) -> Row:
         tune = TuneConfig(steps=setting.shortened(True), lr=rate, scale_lr=SCALE_RATE, seed=seed)
         store = arm if arm in ("fixed", "integer") else "float"
         made = Arm(subject, quant_config("lr_qat", 3, rank=RANK, store=store), tune).prepare()
         ties = {} if store == arm != "float" else {"ties": freeze_as(made, arm)}
         return {**ties, **made.train()}
 
-    tried = [Trial("fixed", 0, lambda rate=rate: run("fixed", rate, 0, True), rate, True) for rate in RATES]
-    yield from tried
-    best = min(tried, key=lambda trial: score(results.finish(trial))).rate
-    for seed in range(setting.seeds):
-        for name in STORES:
-            yield Trial(name, seed, lambda name=name, seed=seed: run(name, best, seed, False), best)
+    def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
+        return trained(arm, rate, seed)
+
+    yield from swept(results, {name: RATES for name in STORES}, setting.seeds, run)
 
 
 @torch.no_grad()
 def freeze_as(arm: Arm, how: str) -> float:
     """Change what LR-QAT layers with a float store have frozen: clipped to the grid, rounded to the five binary places
-    of a byte at 3 bits, or that with values on x.5 moved a little to the side they came from. Returns the share of the
-    weights that lie on x.5."""
+    of a byte at 3 bits, or that with values on x.5 moved a little to the side they came from, or put back to where
+    they came from. Returns the share of the weights that lie on x.5."""
     ties = count = 0
     for layer in each_trained(arm.model):
         units, grid = layer.frozen.clone(), layer.grid
@@ -83,12 +84,19 @@ def freeze_as(arm: Arm, how: str) -> float:
             layer.frozen.clamp_(grid.lowest, grid.highest)
         if "places" in how:
             layer.frozen.copy_(from_fixed_point(to_fixed_point(layer.frozen, grid.bits), grid.bits))
-        tied = (layer.frozen - layer.frozen.floor()) == 0.5
-        if "undone" in how:
+        tied = on_tie(layer.frozen)
+        if how == TIES_MOVED:
             layer.frozen.add_(1e-3 * (units - layer.frozen).sign() * tied)
-            tied = (layer.frozen - layer.frozen.floor()) == 0.5
+        elif how == TIES_BACK:
+            layer.frozen.copy_(torch.where(tied, units, layer.frozen))
+        tied = on_tie(layer.frozen)
         ties, count = ties + int(tied.sum()), count + tied.numel()
     return ties / count
+
+
+def on_tie(units: Tensor) -> Tensor:
+    """Which weights lie on x.5."""
+    return (units - units.floor()) == 0.5
 
 
 def merging_error(arm: Arm) -> float:

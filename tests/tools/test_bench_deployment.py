@@ -22,17 +22,17 @@ def scored(wer: float, sim: float) -> dict[str, Any]:
 
 
 def row(number: int, disk: int, decode: float, wer: float = 0.1, sim: float = 0.6) -> Row:
-    return Row(SETTINGS[number], disk, encode=1.0, decode=decode, memory=10**8, scores=scored(wer, sim))
+    codes = [[1, 2, 3], [number]]
+    return Row(SETTINGS[number], disk, encode=1.0, decode=decode, memory=10**8, codes=codes, scores=scored(wer, sim))
 
 
 def test_smaller_faster_and_alike_is_recommended() -> None:
     rows = [row(0, 100, 1.0), row(1, 100, 0.1), row(4, 50, 1.1), row(6, 50, 0.8), row(8, 25, 0.5, wer=0.2)]
     assert deployment.recommended(rows) is rows[3]
     found = deployment.table(rows)
-    assert (
-        "| **stored in 8 bits, ONNX Runtime in 8 bits** | 0.0 MB | 100 MB | 1.00 | 1.25 | 10.0 (8.0 to 12.0)" in found
-    )
-    assert "Recommended: stored in 8 bits, ONNX Runtime in 8 bits." in found
+    name = "stored in 8 bits, ONNX Runtime in 8 bits"
+    assert f"| **{name}** | 0.0 MB | 100 MB | 1.00 | 1.25 | 75.0 % | 10.0 (8.0 to 12.0)" in found
+    assert f"Recommended: {name}." in found
 
 
 def test_nothing_is_recommended_where_nothing_is_both() -> None:
@@ -47,3 +47,4 @@ def test_a_process_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     deployment.measure([*options, str(tmp_path / "a.wav")])
     found = json.loads(capsys.readouterr().out)
     assert found["encode"] > 0 and found["decode"] > 0 and found["memory"] > 10**7
+    assert [len(codes) for codes in found["codes"]] == [7]

@@ -62,8 +62,6 @@ def command(name: str, model: Path, features: Path, out: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", quant_experiments.EXPERIMENTS)
 def test_experiment_runs(name: str, tiny_model: Path, features: Path, tmp_path: Path, small: None) -> None:
-    if name == "deployment":
-        pytest.importorskip("onnxruntime")
     assert quant_experiments.main(command(name, tiny_model, features, tmp_path)) == 0
     rows = Results(tmp_path, name).rows()
     assert len(rows) > 1 and all(row["seed"] == 0 and row["arm"] for row in rows)

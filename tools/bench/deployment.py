@@ -5,8 +5,9 @@
 
 OUT holds the quantized models, an evaluation of each setting (`tadicodec evaluate`, which goes on where it stopped) and
 the table. Times are processes of their own that encode and decode recordings of the manifest, in rounds of all
-settings; each setting's fastest round counts. The recommended setting is the fastest of those that are smaller than
-float32, faster than it, and whose intervals of word errors and likeness overlap its own.
+settings; each setting's fastest round counts, and its codes are compared with float32's. The recommended setting is
+the fastest of those that are smaller than float32, faster than it, and whose intervals of word errors and likeness
+overlap its own.
 """
 
 from __future__ import annotations
@@ -65,19 +66,28 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of a setting: bytes on disk, seconds and bytes of memory that it takes, its evaluation's row."""
+    """What is known of a setting: bytes on disk, seconds and bytes of memory that it takes, the codes [T] it makes of
+    each recording, and its evaluation's row."""
 
     setting: Setting
     disk: int
     encode: float
     decode: float
     memory: int
+    codes: list[list[int]]
     scores: dict[str, Any]
 
     def interval(self, name: str) -> dict[str, float]:
         """An estimate of the evaluation: "wer", "sim_original" or "mos"."""
         found: dict[str, float] = self.scores["whisper"]["wer"] if name == "wer" else self.scores[name]
         return found
+
+    def agreement(self, other: Row) -> float:
+        """The share of codes that are those of another setting, of the same recordings."""
+        pairs = [
+            pair for own, others in zip(self.codes, other.codes, strict=True) for pair in zip(own, others, strict=True)
+        ]
+        return sum(one == two for one, two in pairs) / len(pairs)
 
 
 def quantized(model: str, out: Path) -> dict[int, str]:
@@ -112,11 +122,12 @@ def scores(setting: Setting, models: dict[int, str], args: argparse.Namespace) -
     return row
 
 
-def times(models: dict[int, str], args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Seconds of encoding and decoding and bytes of memory, by setting: the least of all rounds of each."""
+def times(models: dict[int, str], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Seconds of encoding and decoding and bytes of memory, by setting: the least of all rounds of each; and codes,
+    which are the same in each."""
     cases = read_cases(args.manifest, args.split.split(","), args.limit).cases
     waves = [str(case.audio) for case in cases if case.audio is not None][: args.recordings]
-    best: dict[str, dict[str, float]] = {}
+    best: dict[str, dict[str, Any]] = {}
     for _ in range(args.rounds):
         for setting in SETTINGS:
             found = json.loads(command(__file__, MEASURE, *setting.options(models), *waves))
@@ -126,7 +137,7 @@ def times(models: dict[int, str], args: argparse.Namespace) -> dict[str, dict[st
 
 
 def measure(arguments: list[str]) -> None:
-    """Print what encoding and decoding recordings take in this process, once warm."""
+    """Print what encoding and decoding recordings take in this process, once warm, and their codes."""
     parser = argparse.ArgumentParser()
     for option in ("--model", "--dtype", "--backend", "--encode-backend"):
         parser.add_argument(option)
@@ -136,6 +147,7 @@ def measure(arguments: list[str]) -> None:
     codec = load_codec(given)
     recordings = [read_audio(path) for path in given.waves]
     encode = decode = 0.0
+    codes: list[list[int]] = []
     for number, (wave, rate) in enumerate([recordings[0], *recordings]):
         moments = [time.perf_counter()]
         speech = codec.encode(wave, rate, text="")
@@ -144,8 +156,9 @@ def measure(arguments: list[str]) -> None:
         moments.append(time.perf_counter())
         if number:  # the first one warms up
             encode, decode = encode + moments[1] - moments[0], decode + moments[2] - moments[1]
+            codes.append(speech.codes[0].tolist())
     memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"encode": encode, "decode": decode, "memory": memory}))
+    print(json.dumps({"encode": encode, "decode": decode, "memory": memory, "codes": codes}))
 
 
 def recommended(rows: list[Row]) -> Row | None:
@@ -164,14 +177,16 @@ def table(rows: list[Row]) -> str:
     """The rows in Markdown, times as ratios to float32's."""
     first = next(row for row in rows if row.setting.name == FIRST)
     best = recommended(rows)
-    lines = ["| | on disk | peak memory | encoding, x float32 | decoding, x float32 | WER % | SIM | MOS |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines = [
+        "| | on disk | peak memory | encoding, x float32 | decoding, x float32 | codes alike | WER % | SIM | MOS |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         name = f"**{row.setting.name}**" if row is best else row.setting.name
         wer, sim, mos = (row.interval(kind) for kind in ("wer", "sim_original", "mos"))
         lines.append(
             f"| {name} | {row.disk / 1e6:.1f} MB | {row.memory / 1e6:.0f} MB | {first.encode / row.encode:.2f} "
-            f"| {first.decode / row.decode:.2f} "
+            f"| {first.decode / row.decode:.2f} | {100 * row.agreement(first):.1f} % "
             f"| {100 * wer['value']:.1f} ({100 * wer['low']:.1f} to {100 * wer['high']:.1f}) "
             f"| {sim['value']:.2f} ({sim['low']:.2f} to {sim['high']:.2f}) | {mos['value']:.2f} |"
         )
