@@ -81,7 +81,7 @@ EXPERIMENTS = {
     "zero_qat": Experiment(zero_qat, 1000),
     "any_number": Experiment(any_number, 250),
     "lr_qat": Experiment(lr_qat, 1000),
-    "stability": Experiment(stability, 100, 5),
+    "stability": Experiment(stability, 400, 5),
     "stores": Experiment(stores, 1000),
     "intervention": Experiment(intervention, 800, 5, steps_needed),
     "l4q": Experiment(l4q, 200),
