@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from quant_arms import Arm, Setting, quant_config
 from quant_language import ByteSubject
-from quant_queue import Results, Row, Trial, swept
+from quant_queue import Results, Row, Trial, score, swept
 from quant_subjects import EncoderSubject, Subject
 from torch import Tensor, nn
 
@@ -119,13 +119,16 @@ def intervention(setting: Setting, results: Results) -> Iterator[Trial]:
             return made.train(0 if sweep else max(steps // POINTS, 1), interventions)
 
     for name in networks:
-        yield from swept(results, {f"{name}, {how}": RATES for how in ARMS}, setting.seeds, run)
+        yield from swept(results, {f"{name}, {how}": RATES for how in ARMS}, setting.seeds, run, finalists=2)
 
 
 def steps_needed(rows: list[Row]) -> str:
     """For each arm, the median over seeds of the steps to the final loss of the control with the same restart, and of
     the plain one, over the control's own steps."""
-    curves = {(row["arm"], row["seed"]): row["curve"] for row in rows if row.get("curve") and not row["sweep"]}
+    whole = [row for row in rows if row.get("curve") and not row["sweep"]]
+    firsts = sorted((row for row in whole if row["seed"] == 0), key=score, reverse=True)
+    rates = {row["arm"]: row["rate"] for row in firsts}  # the best comes last
+    curves = {(row["arm"], row["seed"]): row["curve"] for row in whole if row["rate"] == rates.get(row["arm"])}
     found = []
     for arm in dict.fromkeys(name for name, _ in curves):
         network, _, how = arm.partition(", ")

@@ -68,22 +68,31 @@ def swept(
     rates: dict[str, tuple[float, ...]],
     seeds: int,
     run: Callable[[str, float, int, bool], Row],
+    finalists: int = 1,
 ) -> Iterator[Trial]:
     """The trials of several arms: every rate in a short training from seed 0, then the best rate from every seed, all
-    arms of a seed before the next. run: (arm, rate, seed, whether it is a sweep's) -> row with "val"; the lowest is the
-    best, None is a training that diverged."""
+    arms of a seed before the next. Where there are several finalists, so many of the best rates are trained whole from
+    seed 0, and the best of those counts. run: (arm, rate, seed, whether it is a sweep's) -> row with "val"; the lowest
+    is the best, None is a training that diverged."""
 
     def trial(arm: str, rate: float, seed: int, sweep: bool) -> Trial:
         return Trial(arm, seed, lambda: run(arm, rate, seed, sweep), rate, sweep)
+
+    def ordered(trials: list[Trial]) -> list[float]:
+        """Rates, the best first."""
+        return [item.rate for item in sorted(trials, key=lambda item: score(results.finish(item)))]
 
     best = {}
     for arm, tried in rates.items():
         short = [trial(arm, rate, 0, True) for rate in tried]
         yield from short
-        losses = {item.rate: score(results.finish(item)) for item in short}
-        best[arm] = min(losses, key=lambda rate: losses[rate])
-    for seed in range(seeds):
-        for arm, rate in best.items():
+        best[arm] = ordered(short)[:finalists]
+    for arm, final in best.items():
+        whole = [trial(arm, rate, 0, False) for rate in final]
+        yield from whole
+        best[arm] = ordered(whole)
+    for seed in range(1, seeds):
+        for arm, (rate, *_) in best.items():
             yield trial(arm, rate, seed, False)
 
 

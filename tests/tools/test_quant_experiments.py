@@ -105,6 +105,19 @@ def test_a_sweep_finds_each_arms_own_rate(tmp_path: Path) -> None:
     assert "| a | 0.1 | 2 |" in said and "10: diverged" in said
 
 
+def test_finalists_are_trained_whole_before_one_is_chosen(tmp_path: Path) -> None:
+    calls = []
+
+    def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
+        calls.append((rate, seed))
+        return {"val": rate if sweep else -rate}  # what is best for short is not for long
+
+    results = Results(tmp_path, "x")
+    for trial in swept(results, {"a": (1.0, 2.0, 3.0)}, 2, run, finalists=2):
+        results.finish(trial)
+    assert calls == [(1.0, 0), (2.0, 0), (3.0, 0), (1.0, 0), (2.0, 0), (2.0, 1)]
+
+
 def test_control_and_intervention_differ_by_the_signals_alone() -> None:
     """Steps to the control's loss, as a share of its own."""
     curve = [[0, 1.0], [10, 0.5], [20, 0.4]]
