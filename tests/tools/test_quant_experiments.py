@@ -119,15 +119,18 @@ def test_finalists_are_trained_whole_before_one_is_chosen(tmp_path: Path) -> Non
 
 
 def test_control_and_intervention_differ_by_the_signals_alone() -> None:
-    """Steps to the control's loss, as a share of its own."""
-    curve = [[0, 1.0], [10, 0.5], [20, 0.4]]
-    rows: list[dict[str, Any]] = [
-        {"arm": "n, restart after 60", "seed": 0, "sweep": False, "curve": curve},
-        {"arm": "n, 60 intervened", "seed": 0, "sweep": False, "curve": [[0, 1.0], [10, 0.4], [20, 0.3]]},
-    ]
-    assert "0.50 of the steps" in quant_intervention.steps_needed(rows)
-    rows[1]["curve"] = [[0, 1.0], [10, 0.9], [20, 0.8]]
-    assert "more than 1" in quant_intervention.steps_needed(rows)
+    """Steps to the control's loss, as a share of its own, both at their best rates."""
+
+    def row(arm: str, rate: float, *losses: float) -> Row:
+        curve = [[10 * i, loss] for i, loss in enumerate((1.0, *losses))]
+        return {"arm": arm, "rate": rate, "seed": 0, "sweep": False, "val": losses[-1], "curve": curve}
+
+    control = [row("n, restart after 60", 0.1, 0.5, 0.4), row("n, restart after 60", 0.2, 0.8, 0.7)]
+    slower = row("n, 60 intervened", 0.2, 0.9, 0.8)
+    assert "0.50 of the steps" in quant_intervention.steps_needed(
+        [*control, row("n, 60 intervened", 0.1, 0.4, 0.3), slower]
+    )
+    assert "more than 1" in quant_intervention.steps_needed([*control, slower])
 
 
 def test_settings_of_an_unknown_voice(
