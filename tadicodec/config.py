@@ -79,6 +79,7 @@ class AutoencoderConfig:
     sigma: float = 1e-5
     time_scheduler: str = "linear"
     encoder_conv_layers: int = 0  # ours; convolution blocks before the encoder's others, all at 25 Hz; 0: none, 50 Hz
+    encoder_conformer: bool = False  # ours; a convolution behind every block of the encoder, as Conformer has
     patch_size: int = 1  # ours; mel frames a decoder position covers
     prior_layers: int = 0  # ours; blocks of a network that expects a mel before any noise is seen; 0: none
     voice_size: int = 0  # ours; width of what tells a prior about the voice of the whole utterance; 0: nothing does

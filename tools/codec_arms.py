@@ -3,7 +3,12 @@ minutes, and scored by the words that come through.
 
     python tools/codec_arms.py features --minutes 20 --out arms.jsonl
 
-An arm is recipes/codec/default.yaml with some values replaced. Its score is the losses and the words of every
+An arm is recipes/codec/default.yaml with some values replaced: one of those below, or one given, as in
+
+    python tools/codec_arms.py features --out arms.jsonl --recipe recipes/codec/continue.yaml \
+        --arm "as it is" --arm conformer init=grown model.model.tadicodec.encoder_conformer=true
+
+Its score is the losses and the words of every
 validation split (`tadicodec/train/judged.py`). CPU minutes, so that other work does not change the result.
 """
 
@@ -81,13 +86,17 @@ def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", type=Path, help="made by `tadicodec prepare`")
     parser.add_argument("--minutes", type=float, default=20.0, help="CPU minutes of training an arm")
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), metavar="NAME")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="NAME", help="(all, if no --arm is given)")
+    parser.add_argument("--arm", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"), help="another")
+    parser.add_argument("--all", nargs="+", default=[], metavar="KEY=VALUE", help="of every arm, as precision=bf16")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one an arm")
     arguments = parser.parse_args(given)
     torch.set_num_threads(1)
-    for name in arguments.arms:
-        overrides = [f"data.features={arguments.features}", *COMMON, *ARMS[name]]
+    given_arms = {name: values for name, *values in arguments.arm}
+    named = arguments.arms or ([] if given_arms else list(ARMS))
+    for name, values in {**{name: ARMS[name] for name in named}, **given_arms}.items():
+        overrides = [f"data.features={arguments.features}", *COMMON, *arguments.all, *values]
         row = {"arm": name, **train(arguments.recipe, overrides, arguments.out.parent, 60 * arguments.minutes)}
         print(json.dumps(row), flush=True)
         with arguments.out.open("a", encoding="utf-8") as file:

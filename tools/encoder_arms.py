@@ -29,11 +29,12 @@ from tadicodec.model.transcriber import CHARACTERS
 from tadicodec.text.normalize import to_letters
 from tadicodec.train.ctc_loss import ctc_loss
 
-ARMS = {  # convolution blocks (at 25 Hz), transformer blocks (at 50 Hz where there are no others)
-    "3 blocks": (0, 3),
-    "8 blocks": (0, 8),
-    "6 convolutions, 3 blocks": (6, 3),
-    "8 convolutions, 1 block": (8, 1),
+ARMS = {  # convolution blocks (at 25 Hz), transformer blocks (at 50 Hz without others), whether convolutions follow them
+    "3 blocks": (0, 3, False),
+    "8 blocks": (0, 8, False),
+    "3 blocks, convolutions behind": (0, 3, True),
+    "6 convolutions, 3 blocks": (6, 3, False),
+    "8 convolutions, 1 block": (8, 1, False),
 }
 HELD, CLIPS, WARMUP, EVERY = 32, 5, 100, 100
 RATE, LONGEST = 1e-3, 400  # frames
@@ -42,7 +43,7 @@ RATE, LONGEST = 1e-3, 400  # frames
 class Arm(nn.Module):
     """An encoder and the letters of its states."""
 
-    def __init__(self, convolutions: int, blocks: int) -> None:
+    def __init__(self, convolutions: int, blocks: int, conformer: bool = False) -> None:
         super().__init__()
         self.config = AutoencoderConfig(
             hidden_size=256,
@@ -50,6 +51,7 @@ class Arm(nn.Module):
             intermediate_size=768,
             encoder_num_layers=blocks,
             encoder_conv_layers=convolutions,
+            encoder_conformer=conformer,
         )
         self.encoder = Encoder(self.config)
         self.out = nn.Linear(256, CHARACTERS + 1)

@@ -1,6 +1,7 @@
-"""Give a trained codec more blocks, and heads to sum up voices with, that change nothing until they are trained.
+"""Give a trained codec more blocks, convolutions, and heads to sum up voices with, that change nothing until they are
+trained.
 
-    python tools/grow_codec.py bundled grown --encoder-layers 5 --prior-layers 5 --voice-heads 4
+    python tools/grow_codec.py bundled grown --encoder-layers 8 --encoder-conformer --transcriber-layers 3
 
 New blocks add zero to what passes them (as in Net2Net, Chen et al. 2016), and every head of a voice begins as the mean
 that it replaces, so that OUT encodes as MODEL does. recipes/codec/continue.yaml goes on from there.
@@ -20,9 +21,10 @@ from tadicodec.codec import Codec
 from tadicodec.config import AutoencoderConfig
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.model.convolution import Convolution
 from tadicodec.model.transformer import Block
 
-SIZES = ("encoder_num_layers", "prior_layers", "voice_heads")
+SIZES = ("encoder_num_layers", "prior_layers", "transcriber_layers", "voice_heads")
 
 
 def grow(source: str, out: Path, sizes: dict[str, int], seed: int = 0) -> None:
@@ -59,6 +61,8 @@ def grown_network(before: Autoencoder, config: AutoencoderConfig) -> Autoencoder
         if isinstance(module, Block) and name in new:
             module.self_attn.o_proj.weight.zero_()
             module.mlp.down_proj.weight.zero_()
+        elif isinstance(module, Convolution) and f"{name}.out_proj.weight" in found.missing_keys:
+            module.out_proj.weight.zero_()
     prior = network.decoder.prior
     if prior is not None and any("summary_linear" in name for name in found.missing_keys):
         size, heads = config.voice_size, config.voice_heads
@@ -73,8 +77,11 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder to write")
     for name in SIZES:
         parser.add_argument("--" + name.replace("_num", "").replace("_", "-"), dest=name, type=int)
+    parser.add_argument("--encoder-conformer", action="store_true", help="convolutions behind the encoder's blocks")
     arguments = parser.parse_args(given)
     sizes = {name: size for name in SIZES if (size := getattr(arguments, name)) is not None}
+    if arguments.encoder_conformer:
+        sizes["encoder_conformer"] = True
     try:
         grow(arguments.codec, arguments.out, sizes)
     except InputError as error:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.config import AutoencoderConfig
-from tadicodec.model.convolution import ConvolutionBlock, windows
+from tadicodec.model.convolution import Convolution, ConvolutionBlock, windows
 from tadicodec.model.lengths import valid
 from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise, rotary_tables
 
@@ -17,6 +17,7 @@ class Encoder(nn.Module):
 
     With `encoder_conv_layers`, two convolutions of three frames halve the rate and so many convolution blocks stand
     before the transformer's: speech sounds are near each other, and attention alone needs many hours to find that out.
+    With `encoder_conformer`, a convolution stands behind each of the transformer's blocks.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -30,6 +31,8 @@ class Encoder(nn.Module):
             self.in_linear = nn.Linear(config.mel_dim, config.hidden_size)
         self.convolutions = nn.ModuleList(ConvolutionBlock(block) for _ in range(config.encoder_conv_layers))
         self.layers = nn.ModuleList(Block(block) for _ in range(config.encoder_num_layers))
+        beside = config.encoder_num_layers if config.encoder_conformer else 0
+        self.conformer = nn.ModuleList(Convolution(config.hidden_size) for _ in range(beside))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None, early: list[Tensor] | None = None) -> Tensor:
         """mel [B, F, 128], lengths [B] frames (None: no padding) -> hidden [B, S, H], S = F or, with convolutions, half
@@ -41,10 +44,10 @@ class Encoder(nn.Module):
             lengths = None if lengths is None else (lengths + 1) // 2
         else:
             x = self.in_linear(mel)
-        x = self.through(self.layers[:half], x, lengths)
+        x = self.through(range(half), x, lengths)
         if early is not None:
             early.append(normalise(x))
-        return normalise(self.through(self.layers[half:], x, lengths))
+        return normalise(self.through(range(half, len(self.layers)), x, lengths))
 
     def near(self, mel: Tensor, lengths: Tensor | None) -> Tensor:
         """The convolutions: mel [B, F, 128], lengths [B] frames -> [B, F / 2 rounded up, H]."""
@@ -56,12 +59,16 @@ class Encoder(nn.Module):
             x = block(x, states)
         return x
 
-    def through(self, layers: nn.ModuleList, x: Tensor, lengths: Tensor | None) -> Tensor:
+    def through(self, blocks: range, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Some of the transformer's blocks: x [B, S, H], lengths [B] of its steps (None: no padding) -> the same."""
-        mask = None if lengths is None else key_mask(valid(lengths, x.shape[1]))
+        keep = None if lengths is None else valid(lengths, x.shape[1])
+        mask = None if keep is None else key_mask(keep)
+        frames = None if keep is None else keep[..., None].to(x.dtype)
         rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
-        for layer in layers:
-            x = layer(x, rotary, mask)
+        for number in blocks:
+            x = self.layers[number](x, rotary, mask)
+            if self.conformer:
+                x = x + self.conformer[number](normalise(x), frames)
         return x
 
 

@@ -32,6 +32,18 @@ def test_an_item_in_a_batch_is_as_alone(frames: int) -> None:
     torch.testing.assert_close(model.latents(mel, lengths)[1, : own.shape[1]], own[0], atol=1e-5, rtol=1e-4)
 
 
+def test_convolutions_behind_attention_keep_padding_out() -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(tiny_config(encoder_num_layers=3, encoder_conformer=True).autoencoder).eval()
+    mel = torch.randn(2, 24, 128)
+    plain, early = model.encoder(mel[1:, :16]), []
+    hidden = model.encoder(mel, torch.tensor([24, 16]), early)
+    torch.testing.assert_close(hidden[1, :16], plain[0], atol=1e-5, rtol=1e-4)
+    assert early[0].shape == (2, 24, 32)
+    model.encoder.conformer[2].out_proj.weight.data.zero_()
+    assert not torch.allclose(model.encoder(mel[1:, :16]), plain)
+
+
 def test_codes_and_letters_come_from_states_at_25_hz() -> None:
     model, mel = convolving(), torch.randn(2, 24, 128)
     codes, scores = model.listen(mel, torch.tensor([24, 16]))

@@ -28,7 +28,9 @@ def in_runtime(codec: Codec, folder: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return other
 
 
-@pytest.mark.parametrize("changes", [{}, {"encoder_conv_layers": 2}, {"transcriber_layers": 1}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"encoder_conv_layers": 2}, {"encoder_conformer": True}, {"transcriber_layers": 1}]
+)
 def test_codes_transcripts_and_prompts(changes: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = tiny_codec(**changes)
     other = in_runtime(codec, tmp_path, monkeypatch)

@@ -47,9 +47,9 @@ def test_a_model_without_a_prior_reads_its_text_in_the_decoder() -> None:
     check_exact(found["decoder"], trace(found["decoder"]))
 
 
-@pytest.mark.parametrize("convolutions", [0, 2])
-def test_codes_from_the_graph_are_the_codecs(convolutions: int) -> None:
-    codec = tiny_codec(encoder_conv_layers=convolutions)
+@pytest.mark.parametrize("changes", [{}, {"encoder_conv_layers": 2}, {"encoder_conformer": True}])
+def test_codes_from_the_graph_are_the_codecs(changes: dict) -> None:
+    codec = tiny_codec(**changes)
     graph = graphs_of(codec)["encoder"]
     own, mel = session(trace(graph).SerializeToString()), torch.randn(1, 240, 128)
     assert torch.equal(quantizer.to_codes(run(own, {"mel": mel})[0]), codec.model.encode(mel))

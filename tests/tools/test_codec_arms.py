@@ -40,3 +40,14 @@ def test_an_arm_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.Monkey
     assert row["arm"] == "small" and row["steps"] == 1
     for split in ("valid", "valid_room", "valid_telephone"):
         assert {f"{split}/errors/codes", f"{split}/errors/own", f"{split}/ctc"} <= row.keys()
+
+
+def test_an_arm_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(codec_arms, "train", lambda recipe, overrides, *rest: seen.append(overrides) or {})
+    given = [str(tmp_path), "--out", str(tmp_path / "arms.jsonl"), "--all", "precision=bf16"]
+    threads = torch.get_num_threads()
+    codec_arms.main([*given, "--arm", "as it is", "--arm", "grown", "init=grown"])
+    torch.set_num_threads(threads)
+    assert len(seen) == 2 and seen[0][-1] == "precision=bf16" and seen[1][-1] == "init=grown"
+    assert "grown" in (tmp_path / "arms.jsonl").read_text().splitlines()[1]
