@@ -29,7 +29,7 @@ from tadicodec.model.transcriber import CHARACTERS
 from tadicodec.text.normalize import to_letters
 from tadicodec.train.ctc_loss import ctc_loss
 
-ARMS = {  # convolution blocks (at 25 Hz), transformer blocks (at 50 Hz without others), whether convolutions follow them
+ARMS = {  # convolution blocks (at 25 Hz), transformer blocks (at 50 Hz without others), convolutions behind those
     "3 blocks": (0, 3, False),
     "8 blocks": (0, 8, False),
     "3 blocks, convolutions behind": (0, 3, True),
