@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from quant_arms import Arm, Setting, quant_config
-from quant_intervention import intervention, steps_needed
+from quant_intervention import against_controls, intervention
 from quant_l4q import l4q
 from quant_lr_qat import lr_qat, stores
 from quant_queue import Results, Row, Trial, table
@@ -83,7 +83,7 @@ EXPERIMENTS = {
     "lr_qat": Experiment(lr_qat, 1000),
     "stability": Experiment(stability, 400, 5),
     "stores": Experiment(stores, 1000),
-    "intervention": Experiment(intervention, 800, 5, steps_needed),
+    "intervention": Experiment(intervention, 800, 5, against_controls),
     "l4q": Experiment(l4q, 200),
     "roste": Experiment(roste, 200),
     "zero_controls": Experiment(zero_controls, 1000),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from quant_arms import Arm, Setting, quant_config
@@ -19,9 +20,27 @@ from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.quant.tune import Objective
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-ARMS = ("no intervention", "restart after 60", "60 intervened", "restart after 120", "120 intervened")
 POINTS = 20  # of a curve
 TEACHER_STEPS = 2  # times an arm's, for the language model
+
+
+@dataclass(frozen=True)
+class How:
+    """After how many of 800 steps an arm restarts, whether the teacher's signals stand in for the student's until then,
+    and which share of the steps it has in all; its rate falls to zero at the last one."""
+
+    first: int = 0
+    intervened: bool = False
+    share: float = 1.0
+
+
+SHORT = ", 70 % of the steps"
+PLAIN = "no intervention"
+ARMS = {PLAIN: How()}
+for count in (60, 120):
+    ARMS[f"restart after {count}"] = How(count)
+    ARMS[f"{count} intervened"] = How(count, intervened=True)
+    ARMS[f"{count} intervened{SHORT}"] = How(count, intervened=True, share=0.7)
 
 
 class PublishedTerms(Interventions):
@@ -106,45 +125,41 @@ def intervention(setting: Setting, results: Results) -> Iterator[Trial]:
     }
 
     def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
-        name, _, how = arm.partition(", ")
-        subject, head_size, causal = networks[name]
-        steps, first = setting.shortened(sweep), int("".join(filter(str.isdigit, how)) or 0)
-        first = first * steps // setting.steps
+        name, _, kind = arm.partition(", ")
+        (subject, head_size, causal), how = networks[name], ARMS[kind]
+        whole = setting.shortened(sweep)
+        steps, first = max(round(how.share * whole), 1), how.first * whole // 800
         tune = TuneConfig(steps=steps, lr=rate, weight_decay=0.01, seed=seed, intervene=first)
         config = quant_config("teacher_intervention", 2, activation={"bits": 8, "symmetric": True})
         taught = Taught(subject)
         made = Arm(taught, config, tune).prepare()
-        with PublishedTerms(made.model, taught.network, head_size, causal, "intervened" not in how) as interventions:
+        with PublishedTerms(made.model, taught.network, head_size, causal, not how.intervened) as interventions:
             taught.interventions = interventions
             return made.train(0 if sweep else max(steps // POINTS, 1), interventions)
 
     for name in networks:
-        yield from swept(results, {f"{name}, {how}": RATES for how in ARMS}, setting.seeds, run, finalists=2)
+        yield from swept(results, {f"{name}, {kind}": RATES for kind in ARMS}, setting.seeds, run, finalists=2)
 
 
-def steps_needed(rows: list[Row]) -> str:
-    """For each arm, the median over seeds of the steps to the final loss of the control with the same restart, and of
-    the plain one, over the control's own steps."""
-    whole = [row for row in rows if row.get("curve") and not row["sweep"]]
+def against_controls(rows: list[Row]) -> str:
+    """The final loss of each intervened arm over that of the control with the same restart and of the plain one, which
+    have all of the steps, as median and range over seeds, at best rates."""
+    whole = [row for row in rows if not row["sweep"]]
     firsts = sorted((row for row in whole if row["seed"] == 0), key=score, reverse=True)
     rates = {row["arm"]: row["rate"] for row in firsts}  # the best comes last
-    curves = {(row["arm"], row["seed"]): row["curve"] for row in whole if row["rate"] == rates.get(row["arm"])}
+    losses = {(row["arm"], row["seed"]): score(row) for row in whole if row["rate"] == rates.get(row["arm"])}
     found = []
-    for arm in dict.fromkeys(name for name, _ in curves):
-        network, _, how = arm.partition(", ")
-        if "intervened" not in how:
+    for arm in dict.fromkeys(name for name, _ in losses):
+        network, _, kind = arm.partition(", ")
+        if not ARMS[kind].intervened:
             continue
-        for control in (f"{network}, restart after {how.split()[0]}", f"{network}, no intervention"):
-            pairs = [(curves[arm, s], curves[control, s]) for n, s in curves if n == arm and (control, s) in curves]
-            shares = [share_needed(own, other[-1][1]) for own, other in pairs]
-            if shares:
-                median = statistics.median(shares)
-                said = f"{median:.2f}" if median <= 1 else "more than 1"
-                found.append(f"- {arm}: {said} of the steps of “{control}” to its loss ({len(shares)} seeds)")
+        for control in (f"{network}, restart after {ARMS[kind].first}", f"{network}, {PLAIN}"):
+            ratios = [
+                losses[arm, seed] / losses[control, seed]
+                for name, seed in losses
+                if name == arm and (control, seed) in losses
+            ]
+            if ratios:
+                said = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                found.append(f"- {arm}: {said} times the loss of “{control}”, {len(ratios)} seeds")
     return "\n".join(found)
-
-
-def share_needed(curve: list[list[float]], loss: float) -> float:
-    """The share of a curve's steps after which it is at a loss; 2 where it never is."""
-    last = curve[-1][0]
-    return next((step / last for step, own in curve if own <= loss), 2.0)

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from tadicodec.codec import Codec
 from tadicodec.data.features import Clip, Features
-from tadicodec.integers.grid import split
 from tadicodec.integers.layout import linear_layers
 from tadicodec.integers.lookup import replace_module
-from tadicodec.integers.ranges import least_error
 from tadicodec.model.fused import unfuse
 from tadicodec.quant.codec_tuning import Lessons
-from tadicodec.quant.conversion import convert, each_trained
+from tadicodec.quant.conversion import convert
 from tadicodec.quant.job import Job
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.quant_settings import TuneConfig
@@ -86,9 +84,8 @@ def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
     def run(arm: str, rate: float, seed: int, sweep: bool) -> Row:
         tune = TuneConfig(setting.shortened(sweep), seed, rate, rate / SCALES_SLOWER, weight_decay=0.01)
         if arm in (JOINT, SEARCHED):
-            made = Arm(subject, quant_config("l4q", BITS, group=32, rank=RANK), tune).prepare()
-            if arm == SEARCHED:
-                search_scales(made)
+            config = quant_config("l4q", BITS, group=32, rank=RANK, searched=arm == SEARCHED)
+            made = Arm(subject, config, tune).prepare()
             return {**made.bytes(), **made.train()}
         made = Arm(subject, searched, tune)
         if arm == BESIDE:
@@ -101,13 +98,6 @@ def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
     yield Trial("float", 0, lambda: Arm(subject, searched, TuneConfig()).held())
     yield Trial("rounded, scales searched", 0, lambda: {"val": rounded(subject.network)})
     yield from swept(results, dict.fromkeys((JOINT, SEARCHED, AFTER, BESIDE), RATES), setting.seeds, run)
-
-
-@torch.no_grad()
-def search_scales(arm: Arm) -> None:
-    """Let L4Q's steps begin where the rounding error of the weights is least, instead of where nothing is clipped."""
-    for layer in each_trained(arm.model):
-        layer.scale.copy_(least_error(split(layer.frozen, layer.grid), layer.grid))
 
 
 class SideBranch(nn.Module):

@@ -97,12 +97,14 @@ def swept(
 
 
 def score(row: Row) -> float:
-    """The loss that rates are chosen by."""
-    return math.inf if row["val"] is None else row["val"]
+    """The loss that rates are chosen by; infinite where training diverged."""
+    return row["val"] if row["val"] is not None and math.isfinite(row["val"]) else math.inf
 
 
 def spread(values: list[float]) -> str:
-    """Mean and range, as tables have them."""
+    """Mean and range, as tables have them; of what holds or does not, how often it does."""
+    if all(isinstance(value, bool) for value in values):
+        return f"{sum(values)} of {len(values)}"
     mean = statistics.fmean(values)
     return f"{mean:.4g}" if len(values) == 1 else f"{mean:.4g} ({min(values):.4g} to {max(values):.4g})"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from types import MethodType
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from tadicodec.data.features import Features
 from tadicodec.tts.autoregressive import ArConfig, build_lm
-from tadicodec.tts.stabilisers import DeepNorm, post_norm_forward, shrink_gradient
+from tadicodec.tts.stabilisers import DeepNorm, shrink_gradient, use_deep_norm
 
 SHAPE = {
     "model_type": "llama",
@@ -73,9 +72,8 @@ def deep_model(norm: str, seed: int) -> Any:
     torch.manual_seed(seed)
     lm = build_lm(ArConfig(SHAPE, deep_norm="" if norm == "post" else norm), 256)
     lm.config.use_cache = False
-    if norm == "post":
-        for layer in lm.base_model.layers:
-            layer.forward = MethodType(post_norm_forward(DeepNorm(1.0, 1.0)), layer)
+    if norm == "post":  # as DeepNet's baseline: the same Xavier start, nothing made smaller or larger
+        use_deep_norm(lm, lambda layers: DeepNorm(1.0, 1.0))
     for module in lm.modules():
         if isinstance(module, (nn.Linear, nn.Embedding)) or "Norm" in type(module).__name__:
             module.register_forward_hook(lambda _, __, out: out.half().float())

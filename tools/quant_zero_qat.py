@@ -21,7 +21,7 @@ from tadicodec.quant.job import Job
 from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.quant.tune import Backward, Forward, Objective
 
-RATES = (0.01, 0.03, 0.1, 0.3)  # shares of a perturbation that a usual step moves
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # shares of a perturbation that a usual step moves
 BATCH, MORE = 2, 4  # excerpts a loss; of a number that moves in jumps
 RATE, JUDGED = 0.3, 12  # what was best for the imitation loss; batches that a judge hears
 BACKWARD_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -89,7 +89,8 @@ class Judged(Subject):
 
     def lessons(self, model: nn.Module, features: Features, generator: torch.Generator) -> Lessons:
         """The judge's losses of a model, on these clips."""
-        tuning = {"loss": self.loss, "frames": 2 * self.frames}
+        order = int(torch.randint(2**31, (), generator=generator))
+        tuning = {"loss": self.loss, "frames": 2 * self.frames, "seed": order}
         job = Job.from_sections({"quantization": {"method": "zero_qat"}, "tuning": tuning})
         return Lessons(self.codec, model, job, features, generator)
 
@@ -161,14 +162,18 @@ def train_backward(arm: Arm) -> Row:
 
 
 def correlations(arm: Arm, count: int = 24) -> dict[str, float]:
-    """Of the finite difference with the straight-through directional derivative, over random directions, by how many
-    times the usual perturbation they are."""
+    """Of the finite difference with the straight-through directional derivative, over random directions of what has
+    one, by how many times the usual perturbation they are."""
     objective, found = next(arm.subject.objectives(arm.model, arm.generator)), {}
+    every = [p for layer in each_trained(arm.model) for p in (*layer.weights(), *layer.scales())]
+    gradients = torch.autograd.grad(objective(), every, allow_unused=True)
+    slopes = {p: gradient for p, gradient in zip(every, gradients, strict=True) if gradient is not None}
     for times in (0.3, 1.0, 3.0, 10.0):
         stepper = Forward(arm.model, arm.tune, arm.generator).optimizer
-        stepper.groups = [replace(group, epsilon=times * group.epsilon) for group in stepper.groups]
-        parameters = [p for group in stepper.groups for p in group.parameters]
-        gradients = torch.autograd.grad(objective(), parameters, allow_unused=True)
+        stepper.groups = [
+            replace(group, epsilon=times * group.epsilon, parameters=tuple(p for p in group.parameters if p in slopes))
+            for group in stepper.groups
+        ]
         finite, straight = [], []
         for seed in range(count):
             with torch.no_grad():
@@ -178,8 +183,7 @@ def correlations(arm: Arm, count: int = 24) -> dict[str, float]:
                 lower = float(objective())
                 stepper.move(seed, 1.0)
                 finite.append((upper - lower) / 2)
-                noises = [(noise, group.epsilon) for _, noise, group in stepper.noise(seed)]
-            slopes = zip(gradients, noises, strict=True)
-            straight.append(sum(float((g * u).sum()) * e for g, (u, e) in slopes if g is not None))
+                moved = [(p, noise, group.epsilon) for p, noise, group in stepper.noise(seed)]
+            straight.append(sum(float((slopes[p] * noise).sum()) * epsilon for p, noise, epsilon in moved))
         found[f"correlation_{times:g}"] = float(torch.corrcoef(torch.tensor([finite, straight]))[0, 1])
     return found

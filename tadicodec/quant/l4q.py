@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from tadicodec.integers.grid import Grid, split, weight_grid
 from tadicodec.integers.packed_linear import Format, Integers
-from tadicodec.integers.ranges import LEAST, no_clip
+from tadicodec.integers.ranges import LEAST, least_error, no_clip
 from tadicodec.integers.straight import lsq_factor, scale_gradient, stored
 from tadicodec.quant.lowrank import LowRank
 from tadicodec.quant.quant_settings import QuantConfig
@@ -92,7 +92,8 @@ class L4QLinear(TrainedLinear):
         weight = linear.weight.detach().float()
         self.register_buffer("frozen", weight)
         self.adapter = LowRank((self.out_features, self.in_features), config.rank, config.gain, generator)
-        scale = no_clip(split(weight, self.grid), self.grid)  # L4Q_init
+        start = least_error if config.searched else no_clip  # the paper's L4Q_init is the latter
+        scale = start(split(weight, self.grid), self.grid)
         self.scale = nn.Parameter(scale.to(self.form.dtype).float())
         self.offset = nn.Parameter(torch.zeros_like(scale)) if config.learn_offset else None
         self.factor = lsq_factor(scale, weight.numel(), self.grid)  # as LSQ; the paper does not mention one

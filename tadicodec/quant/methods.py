@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
     ),
     "l4q": Method(
         "tadicodec.quant.l4q:L4QLinear",
-        quantization={"bits": 4, "rank": 4},
+        quantization={"bits": 4, "rank": 4, "searched": True},
         tuning={"lr": 5e-4, "scale_lr": 1e-5, "weight_decay": 0.01},
     ),
     "teacher_intervention": Method(

@@ -42,6 +42,7 @@ class QuantConfig:
     store: str = "fixed"  # LR-QAT's frozen weight: "fixed" point in a byte, "float", or rounded "integer"
     loftq: int = 0  # LR-QAT: rounds of LoftQ that fill the correction beforehand
     learn_offset: bool = False  # L4Q: an offset of every group
+    searched: bool = False  # L4Q: scales start where rounding errors are least; as published, nothing is clipped
     rotation: str = "adaptive"  # RoSTE, ZeroQAT: by measured error; "all" or "none" to compare
     variant: str = "full"  # ZeroQAT: "light" moves q and v only, "scales" no weight, "layers" three numbers a layer
 

@@ -71,7 +71,7 @@ def build_lm(config: ArConfig, vocabulary: int) -> Any:
     if not hasattr(lm.base_model, "embed_tokens") or not hasattr(lm.base_model, "rotary_emb"):
         raise InputError("config: ar.transformers needs a model with rotary positions, such as llama, qwen3 or phi3")
     if config.deep_norm:
-        use_deep_norm(lm, config.deep_norm)
+        use_deep_norm(lm, PRESETS[config.deep_norm])
     return lm
 
 

@@ -6,7 +6,7 @@ alone and in a causal language model of transformers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
@@ -105,14 +105,15 @@ def float32_attention(
     return out.transpose(1, 2).contiguous(), None
 
 
-def use_deep_norm(lm: Any, preset: str) -> None:
+def use_deep_norm(lm: Any, preset: Callable[[int], DeepNorm]) -> None:
     """Turn the pre-norm blocks of a model such as Llama or Qwen into post-norm ones, in place. Names of tensors stay.
+    preset: number of blocks -> their residuals and starting weights, such as those of `PRESETS`.
 
     Raises:
         InputError: blocks of another kind.
     """
     layers = getattr(lm.base_model, "layers", ())
-    deep = PRESETS[preset](max(len(layers), 1))
+    deep = preset(max(len(layers), 1))
     for layer in layers or (lm,):
         linears = {name.rpartition(".")[2]: m for name, m in layer.named_modules() if isinstance(m, nn.Linear)}
         norms = {name for name, _ in layer.named_children() if "norm" in name}

@@ -141,6 +141,17 @@ def l4q_layer(offset: bool) -> L4QLinear:
     return layer.double()
 
 
+def test_l4q_starts_where_nothing_is_clipped_or_where_errors_are_least() -> None:
+    linear = nn.Linear(64, 16)
+    errors, clipped = [], []
+    for searched in (False, True):
+        layer = L4QLinear(linear, QuantConfig("l4q", bits=3, group=32, searched=searched), generator())
+        errors.append(float((layer.weight() - linear.weight).abs().pow(4).sum()))
+        units = layer.adapted().units()
+        clipped.append(bool(((units < -4.01) | (units > 3.01)).any()))
+    assert errors[1] < errors[0] and clipped == [False, True]
+
+
 @pytest.mark.parametrize("offset", [False, True])
 def test_l4q_gradients_match_plain_autograd_and_a_slow_loop(offset: bool) -> None:
     layer, x = l4q_layer(offset), normal(2, 3, 8, seed=1).double().requires_grad_()

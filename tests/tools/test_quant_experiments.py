@@ -117,19 +117,28 @@ def test_finalists_are_trained_whole_before_one_is_chosen(tmp_path: Path) -> Non
     assert calls == [(1.0, 0), (2.0, 0), (3.0, 0), (1.0, 0), (2.0, 0), (2.0, 1)]
 
 
-def test_control_and_intervention_differ_by_the_signals_alone() -> None:
-    """Steps to the control's loss, as a share of its own, both at their best rates."""
+def test_interventions_are_held_against_both_controls() -> None:
+    """Each at its own best rate."""
 
-    def row(arm: str, rate: float, *losses: float) -> Row:
-        curve = [[10 * i, loss] for i, loss in enumerate((1.0, *losses))]
-        return {"arm": arm, "rate": rate, "seed": 0, "sweep": False, "val": losses[-1], "curve": curve}
+    def row(kind: str, rate: float, seed: int, loss: float) -> Row:
+        return {"arm": f"n, {kind}", "rate": rate, "seed": seed, "sweep": False, "val": loss}
 
-    control = [row("n, restart after 60", 0.1, 0.5, 0.4), row("n, restart after 60", 0.2, 0.8, 0.7)]
-    slower = row("n, 60 intervened", 0.2, 0.9, 0.8)
-    assert "0.50 of the steps" in quant_intervention.steps_needed(
-        [*control, row("n, 60 intervened", 0.1, 0.4, 0.3), slower]
-    )
-    assert "more than 1" in quant_intervention.steps_needed([*control, slower])
+    controls = [
+        row("restart after 60", 0.1, 0, 0.4),
+        row("restart after 60", 0.2, 0, 0.7),
+        row("no intervention", 0.1, 0, 0.8),
+    ]
+    rows = [*controls, row("60 intervened", 0.2, 0, 0.8), row("60 intervened", 0.1, 0, 0.9)]
+    said = quant_intervention.against_controls(rows)
+    assert "n, 60 intervened: 2.00 (2.00 to 2.00) times the loss of “n, restart after 60”" in said
+    assert "n, 60 intervened: 1.00 (1.00 to 1.00) times the loss of “n, no intervention”, 1 seeds" in said
+
+
+def test_what_holds_is_counted() -> None:
+    rows = [
+        {"arm": "a", "rate": 0.1, "seed": seed, "sweep": False, "val": 1.0, "learned": seed > 0} for seed in range(3)
+    ]
+    assert "2 of 3" in table(rows)
 
 
 def test_settings_of_an_unknown_voice(
