@@ -46,7 +46,7 @@ from tadicodec.text.tokens import TextTokenizer, load_tokenizer
 class Codec:
     """A loaded model. Make one with `Codec.from_pretrained()`."""
 
-    sample_rate, token_rate, backend = 24000, TOKEN_RATE, TORCH
+    sample_rate, token_rate, backend, encode_backend = 24000, TOKEN_RATE, TORCH, TORCH
 
     def __init__(
         self, config: CodecConfig, model: Autoencoder, vocoder: Vocoder, tokenizer: TextTokenizer, *, name: str = ""
@@ -56,8 +56,6 @@ class Codec:
         self.spectrogram, self.name = MelSpectrogram(config.mel), config.name or name
         self.weights = checkpoint.content_hash(model, checkpoint.ENCODER)
         self.limits = Limits(config, tokenizer, self.name, self.weights)
-        self.encoder = WaveEncoder(self.model, self.spectrogram, self.limits)
-        self.renderer = Renderer(self.model, self.vocoder, self.limits)
         self.folder: Path | None = None
         self.to("cpu", torch.float32)
 
@@ -82,25 +80,28 @@ class Codec:
         config = checkpoint.load_config(folder)
         model, vocoder = checkpoint.load_networks(folder, config)
         codec = cls(config, model, vocoder, load_tokenizer(config, folder), name=str(name or checkpoint.BUNDLED))
-        codec.folder, codec.backend = folder, backend
-        codec.to(device, dtype)  # before backends, which are compared with torch as it runs then
-        codec.renderer = runtime_renderer(codec.renderer, backend)
-        codec.encoder = runtime_encoder(codec.encoder, encode_backend)
-        return codec
+        codec.folder, codec.backend, codec.encode_backend = folder, backend, encode_backend
+        return codec.to(device, dtype)
 
     def to(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Codec:
-        """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32."""
+        """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32.
+        Backends are chosen anew. Raises InputError for a device that they do not know."""
         self.dtype = checkpoint.check_dtype(dtype)
         self.device = checkpoint.move(device, self.model, self.vocoder, self.spectrogram)
         fuse(self.model, torch.float32)
         if dtype != torch.float32:
             fuse(self.model.decoder, dtype)
         lower(self.vocoder, dtype)
+        self.renderer = runtime_renderer(Renderer(self.model, self.vocoder, self.limits), self.backend)
+        self.encoder = runtime_encoder(WaveEncoder(self.model, self.spectrogram, self.limits), self.encode_backend)
         return self
 
     def compile(self, **options: Any) -> Codec:
         """Compile decoder and vocoder with `torch.compile(**options)`: the first calls take minutes, later ones are
-        faster. Worth it where many are decoded, and on GPUs (mode="reduce-overhead")."""
+        faster. Worth it where many are decoded, and on GPUs (mode="reduce-overhead"). Raises InputError where ONNX
+        Runtime decodes."""
+        if self.backend != TORCH:
+            raise InputError(f"compile() is for the backend torch, and this codec has {self.backend}")
         options.setdefault("dynamic", True)
         self.model.run = torch.compile(run_blocks, **options)
         self.vocoder.backbone.compile(**options)

@@ -154,12 +154,18 @@ def session(model: bytes | str) -> Any:
     """
     load_onnx()
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # there are many sessions
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    unreadable = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile)
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except unreadable as error:
+        name = "a graph" if isinstance(model, bytes) else model
+        raise InputError(f"onnx: ONNX Runtime cannot read {name}") from error
 
 
 def load_onnx() -> tuple[Any, Any, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -33,7 +34,7 @@ from tadicodec.runtime.torch_calls import torch_call
 
 TORCH, ONNX, INT8 = "torch", "onnx", "onnx-int8"
 BACKENDS = (TORCH, ONNX, INT8)
-MADE = 2  # raised when graphs of the same weights compute something else than before
+MADE = 3  # raised when graphs of the same weights compute something else than before
 INT7 = "onnx-int7"  # what "onnx-int8" tries, too, where that may be faster
 M = TypeVar("M", bound=nn.Module)
 
@@ -88,23 +89,28 @@ def fastest_session(graph: Graph, kinds: dict[str, int], place: Path, in_torch: 
     """The fastest of ONNX Runtime's sessions of a graph (kinds: bits by name), or None where torch is as fast.
 
     in_torch: what torch does for the graph's inputs; how: in which precision, if there are several."""
-    sessions = {name: session(str(stored(graph, bits, place))) for name, bits in kinds.items()}
+    sessions = {name: graph_session(graph, bits, place) for name, bits in kinds.items()}
     calls: dict[str, Call] = {TORCH: in_torch}
     calls |= {name: partial(run, own, graph.inputs) for name, own in sessions.items()}
     seconds = measured(f"{graph.name} in {', '.join(sessions)}{how and f', beside {how}'}", calls, place=place)
     return sessions.get(fastest(seconds, TORCH))
 
 
-def stored(graph: Graph, bits: int, place: Path) -> Path:
-    """The file of a graph, which is traced where it is not there yet. Bytes have a sign where this machine's products
-    of such do not overflow."""
+def graph_session(graph: Graph, bits: int, place: Path) -> Any:
+    """A session of a graph, which is traced where it is not kept yet or what is kept is damaged, and kept where that
+    can be written. Bytes have a sign where this machine's products of such do not overflow."""
     signed = bits == 8 and not bytes_overflow()
     path = place / f"{graph.name}{f'-int{bits}' if bits else ''}{'-signed' if signed else ''}.onnx"
-    if not path.is_file():
-        model = trace(graph)
-        made = to_integers(model, bits, signed=signed) if bits else model
-        write_bytes(path, made.SerializeToString(), overwrite=True)
-    return path
+    if path.is_file():
+        with suppress(InputError):
+            return session(str(path))
+    model = trace(graph)
+    made = (to_integers(model, bits, signed=signed) if bits else model).SerializeToString()
+    try:
+        write_bytes(path, made, overwrite=True)
+    except InputError:  # nothing can be kept: done without
+        return session(made)
+    return session(str(path))
 
 
 def replaced(renderer: Renderer, sessions: dict[str, Any]) -> Renderer:

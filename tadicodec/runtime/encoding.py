@@ -10,10 +10,18 @@ import torch
 
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
-from tadicodec.integers.onnx_linear import session
 from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pipeline.encoding import WaveEncoder
-from tadicodec.runtime.backend import ONNX, TORCH, MelCalls, fastest_session, graph_folder, on_cpu, sharing, stored
+from tadicodec.runtime.backend import (
+    ONNX,
+    TORCH,
+    MelCalls,
+    fastest_session,
+    graph_folder,
+    graph_session,
+    on_cpu,
+    sharing,
+)
 from tadicodec.runtime.graph import plain
 from tadicodec.runtime.networks import encoder_graph
 from tadicodec.runtime.speed import remembered
@@ -45,7 +53,7 @@ def runtime_encoder(encoder: WaveEncoder, backend: str, folder: Path | None = No
     network = plain(model)
     assert isinstance(network, Autoencoder)
     graph = encoder_graph(network)
-    own = session(str(stored(graph, 0, place)))
+    own = graph_session(graph, 0, place)
     alike = remembered("codes as torch's", (ONNX,), partial(share_alike, model, own), place)[ONNX]
     if alike < ALIKE:
         raise InputError(

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ BUDGET = 0.5  # seconds that all candidates of one comparison take together
 Call = Callable[[], object]
 CLEARLY = 1.1  # times faster, below which the simpler choice stays
 ROWS, SIZE = 256, 1024  # of the product that precisions are compared by
+PRODUCTS = ("avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")  # instructions for products of few bits
 
 
 def cache_folder() -> Path:
@@ -29,13 +31,24 @@ def cache_folder() -> Path:
 
 
 def machine() -> str:
-    """What speeds depend on: processor, its instructions, threads, and torch's version."""
+    """What speeds and roundings depend on: processor, what it can compute in, threads, and the versions of torch and
+    ONNX Runtime."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {torch.__version__}"
+    known = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    able = [torch.backends.cpu.get_cpu_capability(), *(f for f in PRODUCTS if f in known.get("flags", "").split())]
+    where = f"{known.get('model name', platform.machine())}, {' '.join(able)}, {torch.get_num_threads()} threads"
+    return f"{where}, torch {torch.__version__}, ONNX Runtime {runtime_version()}"
+
+
+def runtime_version() -> str:
+    """ONNX Runtime's version, or "none" where it is not installed; nothing of it is loaded."""
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        return "none"
 
 
 def measured(what: str, candidates: Mapping[str, Call], *, place: Path | None = None) -> dict[str, float]:

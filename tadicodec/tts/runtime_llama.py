@@ -14,7 +14,7 @@ from tadicodec.runtime.backend import INT8, ONNX, TORCH, fastest_session, graph_
 from tadicodec.runtime.graph import run
 from tadicodec.tts.autoregressive import SpeechLM
 from tadicodec.tts.llama import Llama, LlamaShape, Reading, SpeakingLlama
-from tadicodec.tts.step_graph import step_graph
+from tadicodec.tts.step_graph import past_names, step_graph
 
 FOUR_BITS = 4
 
@@ -27,19 +27,19 @@ class RuntimeLlama(SpeakingLlama):
         self.session = session
 
     def reading(self) -> Reading:
-        kept = [empty(self.blocks.shape)] * 2
+        kept = dict.fromkeys(past_names(self.blocks.shape.num_hidden_layers), empty(self.blocks.shape))
 
         def follow(ids: Tensor, places: Tensor) -> Tensor:
-            given = {"ids": ids, "positions": places, "keys": kept[0], "values": kept[1]}
-            scores, kept[0], kept[1] = run(self.session, given)
+            scores, *new = run(self.session, {"ids": ids, "positions": places, **kept})
+            kept.update(zip(kept, new, strict=True))
             return scores
 
         return follow
 
 
 def empty(shape: LlamaShape) -> Tensor:
-    """Keys or values [layers, 1, heads, 0, d] of no place."""
-    return torch.zeros(shape.num_hidden_layers, 1, shape.num_key_value_heads, 0, shape.head_size)
+    """A layer's keys or values [1, heads, 0, d] of no place."""
+    return torch.zeros(1, shape.num_key_value_heads, 0, shape.head_size)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from tadicodec.tts.autoregressive import SpeechLM
 from tadicodec.tts.cache import FloatCache
 from tadicodec.tts.llama import Llama
 
-PLACES, BEFORE = 3, 5  # of what is traced
+BEFORE = 120  # places before the new one in what is traced and timed: a sentence's text and half of its codes
 
 
 class SharedHeads(FloatCache):
@@ -30,8 +30,11 @@ class SharedHeads(FloatCache):
 
 
 class StepGraph(nn.Module):
-    """ids [1, S] at positions [1, S], keys and values [layers, 1, heads, P, d] of the P places before (none at first)
-    -> scores [1, vocabulary] of what follows the last place, and keys and values of P + S places."""
+    """ids [1, S] at positions [1, S], keys and values [1, heads, P, d] of each layer, of the P places before (none at
+    first) -> scores [1, vocabulary] of what follows the last place, and each layer's keys and values of P + S places.
+
+    A layer's are tensors of their own, because putting all into one took longer than everything else.
+    """
 
     table: Tensor
 
@@ -43,17 +46,21 @@ class StepGraph(nn.Module):
         self.out = nn.Linear(table.shape[1], len(table), bias=False)
         self.out.weight.data.copy_(table)
 
-    def forward(self, ids: Tensor, positions: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, before = F.embedding(ids, self.table), keys.shape[3]
+    def forward(self, ids: Tensor, positions: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        x, before = F.embedding(ids, self.table), past[0].shape[2]
         rotary = rotary_tables(positions, self.blocks.shape.head_size)
         places = torch.arange(before + x.shape[1])[None]
         mask = (places <= (torch.arange(x.shape[1]) + before)[:, None])[None, None]
-        caches = [SharedHeads((k, v), self.times) for k, v in zip(keys.unbind(0), values.unbind(0), strict=True)]
+        caches = [SharedHeads((k, v), self.times) for k, v in zip(past[::2], past[1::2], strict=True)]
         for layer, cache in zip(self.blocks.layers, caches):
             x = layer(x, rotary, mask, cache)
         scores = self.out(self.blocks.norm(x)[:, -1])
-        pairs = [cache.kept for cache in caches if cache.kept is not None]
-        return scores, torch.stack([k for k, _ in pairs]), torch.stack([v for _, v in pairs])
+        return scores, *(part for cache in caches if cache.kept is not None for part in cache.kept)
+
+
+def past_names(layers: int) -> list[str]:
+    """What the graph calls the keys and values that it is given, in order."""
+    return [f"{part}_{layer}" for layer in range(layers) for part in ("keys", "values")]
 
 
 def step_graph(network: nn.Module) -> Graph:
@@ -69,14 +76,13 @@ def step_graph(network: nn.Module) -> Graph:
     shape = network.lm.shape
     with torch.no_grad():
         module = StepGraph(network.lm, network.table())
-    size = (shape.num_hidden_layers, 1, shape.num_key_value_heads, BEFORE, shape.head_size)
-    source = torch.Generator().manual_seed(0)
+    size = (1, shape.num_key_value_heads, BEFORE, shape.head_size)
+    source, past = torch.Generator().manual_seed(0), past_names(shape.num_hidden_layers)
     inputs = {
-        "ids": torch.randint(len(module.table), (1, PLACES), generator=source),
-        "positions": torch.arange(BEFORE, BEFORE + PLACES).float()[None],
-        "keys": torch.randn(size, generator=source),
-        "values": torch.randn(size, generator=source),
+        "ids": torch.randint(len(module.table), (1, 1), generator=source),
+        "positions": torch.full((1, 1), float(BEFORE)),
+        **{name: torch.randn(size, generator=source) for name in past},
     }
-    axes = {"ids": {1: "places"}, "positions": {1: "places"}, "keys": {3: "before"}, "values": {3: "before"}}
-    axes |= {"new_keys": {3: "after"}, "new_values": {3: "after"}}
-    return Graph("step", module, inputs, ("scores", "new_keys", "new_values"), axes)
+    axes = {"ids": {1: "places"}, "positions": {1: "places"}, **{name: {2: "before"} for name in past}}
+    axes |= {f"new_{name}": {2: "after"} for name in past}
+    return Graph("step", module, inputs, ("scores", *(f"new_{name}" for name in past)), axes)

@@ -124,6 +124,41 @@ def test_a_cache_that_is_damaged_or_closed_is_done_without(tmp_path: Path) -> No
     assert speed.measured("x", calls, place=tmp_path) == found
 
 
+def test_graphs_that_are_damaged_or_cannot_be_kept_are_traced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = tiny_codec()
+    speech = codec.encode(voice(0.6), 24000)
+    expected = in_runtime(codec, ONNX, tmp_path / "a", monkeypatch).decode(speech)
+    (graph,) = tmp_path.glob("a/*/decoder.onnx")
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[: len(whole) // 2])
+    assert torch.equal(in_runtime(codec, ONNX, tmp_path / "a", monkeypatch).decode(speech), expected)
+    assert graph.stat().st_size == len(whole)
+    (tmp_path / "closed").touch()
+    closed = in_runtime(codec, ONNX, tmp_path / "closed", monkeypatch)
+    assert torch.equal(closed.decode(speech), expected) and (tmp_path / "closed").read_bytes() == b""
+
+
+def test_another_precision_chooses_the_backend_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(backend, "fastest", lambda seconds, usual: ONNX)
+    tiny_codec().save_pretrained(tmp_path / "model")
+    codec = Codec.from_pretrained(tmp_path / "model", backend=ONNX)
+    first = codec.renderer
+    assert codec.to("cpu", torch.bfloat16).renderer is not first
+    assert codec.renderer.model.field is not codec.model.field
+    with pytest.raises(InputError, match="backend torch"):
+        codec.compile()
+
+
+def test_what_was_found_of_another_runtime_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [speed.remembered("x", ("a",), lambda: {"a": 1.0}, tmp_path)]
+    monkeypatch.setattr(speed, "version", lambda name: "another")
+    found.append(speed.remembered("x", ("a",), lambda: {"a": 2.0}, tmp_path))
+    assert found == [{"a": 1.0}, {"a": 2.0}]
+
+
 def test_mistakes(codec: Codec) -> None:
     assert runtime_renderer(codec.renderer, TORCH) is codec.renderer
     with pytest.raises(InputError, match="onnx-int8"):

@@ -21,7 +21,7 @@ from tadicodec.runtime.graph import Graph, distance, run, trace
 from tadicodec.runtime.integer_graph import bytes_overflow, rounded, to_integers
 from tadicodec.runtime.networks import codec_graphs
 from tadicodec.tts.folder import build_network, load_tts, save_tts
-from tadicodec.tts.step_graph import step_graph
+from tadicodec.tts.step_graph import past_names, step_graph
 from tests.conftest import tiny_codec
 from tests.tts.language import config_of
 
@@ -154,11 +154,10 @@ def test_steps_of_a_language_model_say_what_the_whole_says(heads: int, tmp_path)
     own, ids = session(trace(graph).SerializeToString()), torch.tensor([[97, 98, 256, 300, 301]])
     places = torch.arange(5.0)[None]
     shape = network.lm.shape
-    keys = torch.zeros(shape.num_hidden_layers, 1, heads, 0, shape.head_size)
-    scores, keys, values = run(own, {"ids": ids[:, :3], "positions": places[:, :3], "keys": keys, "values": keys})
-    for i in (3, 4):
-        given = {"ids": ids[:, i : i + 1], "positions": places[:, i : i + 1], "keys": keys, "values": values}
-        scores, keys, values = run(own, given)
+    kept = dict.fromkeys(past_names(shape.num_hidden_layers), torch.zeros(1, heads, 0, shape.head_size))
+    for part in (slice(0, 3), slice(3, 4), slice(4, 5)):
+        scores, *new = run(own, {"ids": ids[:, part], "positions": places[:, part], **kept})
+        kept = dict(zip(kept, new, strict=True))
     with torch.inference_mode():
         hidden = network.lm(torch.nn.functional.embedding(ids, network.table()), places)[:, -1]
     torch.testing.assert_close(scores, hidden @ network.table().T, rtol=1e-4, atol=1e-5)
