@@ -26,7 +26,7 @@ def export_model(name: str, folder: Path, bits: int | None = None, *, overwrite:
     """Write NETWORK.onnx for each network of a model: encoder, prior, decoder (one evaluation) and vocoder of a codec,
     step of an autoregressive model. Each is traced, run, and compared with torch before anything is written.
 
-    bits: 8 or 4 for wide products of integers; None for float32.
+    bits: 8, 7 or 4 for wide products of integers; None for float32.
 
     Returns:
         For each file its name, its bytes, and how far its outputs are from torch's float32 on the traced inputs.
