@@ -27,7 +27,7 @@ from accelerate import Accelerator
 
 from tadicodec.data.batches import BatchConfig
 from tadicodec.train.loop import Data, LoopConfig, Trainer
-from tadicodec.train.recipe import DataConfig, assemble
+from tadicodec.train.recipe import PRECISIONS, DataConfig, assemble
 from tadicodec.train.recipe_file import checked, read_recipe
 from tadicodec.train.schedules import OptimConfig
 
@@ -65,7 +65,7 @@ def train(recipe: Path, overrides: list[str], out: Path, seconds: float) -> dict
         for kind, section in ((LoopConfig, "loop"), (OptimConfig, "optim"), (DataConfig, "data"))
     )
     task, speech, valid = assemble(document, data, loop.seed)
-    trainer = Trainer(task, out, loop, optim, Accelerator(cpu=True))
+    trainer = Trainer(task, out, loop, optim, Accelerator(cpu=True, mixed_precision=PRECISIONS[document["precision"]]))
     batch, began, heard = BatchConfig(data.frames, loop.seed), time.process_time(), 0
     for prepared in trainer.batches(speech, batch):
         trainer.step(prepared)

@@ -71,8 +71,6 @@ def run_recipe(path: Path | str, overrides: list[str], progress: bool = True, mo
     data = checked(data_kind(document), document.get("data", {}), "data")
     accelerator = Accelerator(mixed_precision=PRECISIONS[document.get("precision", "bf16")])
     task, train, valid = assemble(document, data, loop.seed)
-    if document.get("init"):
-        initialise(task, str(document["init"]))
     trainer = Trainer(task, Path(document["out"]), loop, optim, accelerator)
     batch = BatchConfig(data.frames, loop.seed, accelerator.process_index, accelerator.num_processes)
     return trainer.run(train, valid, batch, progress=progress)
@@ -108,7 +106,7 @@ def data_kind(document: dict[str, Any]) -> type:
 
 
 def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
-    """The task of a recipe and its splits. Raises InputError."""
+    """The task of a recipe, with the weights that it starts from, and its splits. Raises InputError."""
     import torch
 
     torch.manual_seed(seed)  # initial weights
@@ -121,7 +119,10 @@ def assemble(document: dict[str, Any], data: Any, seed: int) -> Assembled:
     }
     if document.get("task") not in kinds:
         raise InputError(f"recipe: task must be one of {', '.join(kinds)}")
-    return kinds[document["task"]](document, data)
+    task, train, valid = kinds[document["task"]](document, data)
+    if document.get("init"):
+        initialise(task, str(document["init"]))
+    return task, train, valid
 
 
 def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:

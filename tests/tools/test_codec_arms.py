@@ -9,10 +9,12 @@ import codec_arms
 import pytest
 import torch
 
+from tadicodec.codec import Codec
 from tadicodec.config import CodecConfig
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.train.codec_network import CodecNetwork
 from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.loop import Trainer
 from tadicodec.train.recipe_file import checked, read_recipe
 from tests.data.test_manifest import write_corpus
 
@@ -40,6 +42,18 @@ def test_an_arm_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.Monkey
     assert row["arm"] == "small" and row["steps"] == 1
     for split in ("valid", "valid_room", "valid_telephone"):
         assert {f"{split}/errors/codes", f"{split}/errors/own", f"{split}/ctc"} <= row.keys()
+
+
+def test_an_arm_starts_from_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_features(write_corpus(tmp_path / "corpus"), tmp_path / "features")
+    codec = Codec.from_pretrained(None)
+    started = []
+    monkeypatch.setattr(Trainer, "step", lambda trainer, prepared: started.append(trainer.task.networks["codec"].codec))
+    monkeypatch.setattr(codec_arms, "score", lambda *_: {})
+    recipe = codec_arms.RECIPE.with_name("continue.yaml")
+    overrides = [f"data.features={tmp_path / 'features'}", "data.shares={}", "data.frames=300", "init=bundled"]
+    codec_arms.train(recipe, [*overrides, "precision=float32"], tmp_path, 1e-9)
+    assert torch.equal(started[0].encoder.in_linear.weight, codec.model.encoder.in_linear.weight)
 
 
 def test_an_arm_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
