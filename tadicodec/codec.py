@@ -36,7 +36,7 @@ from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream,
 from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
 from tadicodec.pipeline.word_times import byte_times, word_times
-from tadicodec.runtime.backend import TORCH, runtime_renderer
+from tadicodec.runtime.backend import TORCH, on_cpu, runtime_renderer
 from tadicodec.runtime.encoding import runtime_encoder
 from tadicodec.speech import Codes, Prompt, Speech, to_speech
 from tadicodec.text.captions import Word
@@ -87,6 +87,8 @@ class Codec:
         """Move to a device and choose the precision of decoder and vocoder; codes are always computed in float32.
         Backends are chosen anew. Raises InputError for a device that they do not know."""
         self.dtype = checkpoint.check_dtype(dtype)
+        for backend in {self.backend, self.encode_backend} - {TORCH}:  # before anything moves
+            on_cpu(device, f"backend {backend}")
         self.device = checkpoint.move(device, self.model, self.vocoder, self.spectrogram)
         fuse(self.model, torch.float32)
         if dtype != torch.float32:

@@ -53,7 +53,7 @@ def runtime_renderer(renderer: Renderer, backend: str, folder: Path | None = Non
         raise InputError(f"backend {backend!r}: there are {', '.join(BACKENDS)}")
     if backend == TORCH:
         return renderer
-    on_cpu(renderer.model, f"backend {backend}")
+    on_cpu(renderer.model.vq_in_linear.bias.device, f"backend {backend}")
     place = graph_folder(folder, renderer.model, renderer.vocoder)
     kinds = {ONNX: 0, **integer_kinds()} if backend == INT8 else {ONNX: 0}
     model, vocoder, made = renderer.model, renderer.vocoder, {}
@@ -63,9 +63,9 @@ def runtime_renderer(renderer: Renderer, backend: str, folder: Path | None = Non
     return replaced(renderer, {name: own for name, own in made.items() if own is not None})
 
 
-def on_cpu(model: Autoencoder, asked: str) -> None:
+def on_cpu(device: str | torch.device, asked: str) -> None:
     """Raise InputError where a model for which ONNX Runtime was asked is not on the CPU."""
-    if model.vq_in_linear.bias.device.type != "cpu":
+    if torch.device(device).type != "cpu":
         raise InputError(f"{asked}: ONNX Runtime is used on the CPU; leave it out, or use device cpu")
 
 

@@ -48,7 +48,7 @@ def runtime_encoder(encoder: WaveEncoder, backend: str, folder: Path | None = No
     if backend == TORCH:
         return encoder
     model = encoder.model
-    on_cpu(model, f"encode backend {backend}")
+    on_cpu(model.vq_in_linear.bias.device, f"encode backend {backend}")
     place = graph_folder(folder, model)
     network = plain(model)
     assert isinstance(network, Autoencoder)

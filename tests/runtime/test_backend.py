@@ -150,6 +150,9 @@ def test_another_precision_chooses_the_backend_anew(tmp_path: Path, monkeypatch:
     assert codec.renderer.model.field is not codec.model.field
     with pytest.raises(InputError, match="backend torch"):
         codec.compile()
+    with pytest.raises(InputError, match="on the CPU"):
+        codec.to("meta")
+    assert codec.model.vq_in_linear.bias.device.type == "cpu"  # nothing has moved
 
 
 def test_what_was_found_of_another_runtime_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
