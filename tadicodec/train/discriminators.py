@@ -120,12 +120,12 @@ class SpectralDiscriminator(nn.Module):
         self.verdict = weight_norm(nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1))
 
     def forward(self, wave: Tensor) -> list[Tensor]:
-        """[B, N] -> each hidden layer [B, width, steps, bands], then the verdict [B, steps * bands]."""
+        """[B, N] -> each hidden layer [B, steps, bands, width], then the verdict [B, steps * bands]."""
         x = self.spectrum(wave).to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
         hidden = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
-            hidden.append(x)
+            hidden.append(x.permute(0, 2, 3, 1))  # as it lies in memory: gradients of another layout are slow
         return [*hidden, self.verdict(x).flatten(1)]
 
     def spectrum(self, wave: Tensor) -> Tensor:

@@ -48,9 +48,9 @@ def test_period_critic_of_any_length(period: int) -> None:
 @pytest.mark.parametrize("n_fft", WINDOWS)
 def test_spectral_critic(n_fft: int) -> None:
     *hidden, verdict = SpectralDiscriminator(n_fft, TINY)(torch.randn(3, 4800))
-    assert [tuple(layer.shape[:2]) for layer in hidden] == [(3, 4)] * 3
-    assert hidden[0].shape[3] == n_fft // 4 and hidden[1].shape[3] == n_fft // 8
-    assert verdict.shape == (3, hidden[-1][0, 0].numel())
+    assert [(len(layer), layer.shape[3]) for layer in hidden] == [(3, 4)] * 3
+    assert hidden[0].shape[2] == n_fft // 4 and hidden[1].shape[2] == n_fft // 8
+    assert verdict.shape == (3, hidden[-1][0, :, :, 0].numel())
 
 
 def test_period_critic_sees_every_periodth_sample() -> None:
