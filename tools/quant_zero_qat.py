@@ -21,7 +21,7 @@ from tadicodec.quant.job import Job
 from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.quant.tune import Backward, Forward, Objective
 
-RATES = (0.03, 0.1, 0.3, 1.0, 3.0)  # shares of a perturbation that a usual step moves
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # shares of a perturbation that a usual step moves
 BATCH, MORE = 2, 4  # excerpts a loss; of a number that moves in jumps
 RATE, JUDGED = 0.3, 12  # what was best for the imitation loss; batches that a judge hears
 BACKWARD_RATES = (3e-4, 1e-3, 3e-3, 1e-2)

@@ -22,10 +22,11 @@ GRID = weight_grid(8, narrow=True)
 
 def store_matrices(tensors: Mapping[str, Tensor], chosen: Callable[[str], bool]) -> dict[str, Tensor]:
     """A network's tensors as a file holds them: the matrices that are `chosen` by name as integers with their scales,
-    all others as they are."""
+    all others, and what is stored so already, as they are."""
     stored: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        if value.ndim == 2 and value.is_floating_point() and chosen(name):
+        whole = value.ndim == 2 and value.is_floating_point() and not name.endswith(SCALE)
+        if whole and chosen(name):
             stored[name], stored[name + SCALE] = to_integers(value)
         else:
             stored[name] = value

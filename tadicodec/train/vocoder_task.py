@@ -34,6 +34,7 @@ class VocoderObjective(DiscriminatorConfig):
     adversarial_weight: float = 1.0
     matching_weight: float = 1.0
     adversarial_start: int = 0  # steps with reconstruction alone before it
+    critic_steps: int = 0  # from there on, in which new discriminators learn alone, so that they do no harm later
     adversarial_frames: int = 0  # frames of each crop that the discriminators see; 0: all
     noise_share: float = 0.0  # of the items whose input mel gets Gaussian noise
     noise_level: float = 0.2  # its largest standard deviation, in normalised mel units
@@ -45,8 +46,8 @@ class VocoderObjective(DiscriminatorConfig):
         require_range("objective", self, 0, math.inf, *weights)
         if not (0 <= self.noise_share <= 1 and 0 <= self.smooth_share <= 1):
             raise InputError("objective: noise_share and smooth_share are shares, 0 to 1")
-        if self.adversarial_frames < 0 or self.adversarial_start < 0 or self.noise_level < 0:
-            raise InputError("objective: adversarial_frames, adversarial_start and noise_level cannot be negative")
+        counts = ("adversarial_frames", "adversarial_start", "critic_steps")
+        require_range("objective", self, 0, math.inf, *counts, "noise_level")
 
 
 class VocoderTask:
@@ -63,21 +64,27 @@ class VocoderTask:
         self.reconstruction = SpectralLoss(mel)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
-        """Yields the discriminators' loss, once they are used, and then the generator's, as `Task.losses` says."""
-        rules, step = self.objective, int(batch["step"])
+        """Yields the discriminators' loss, once they are used, and then the generator's but while they learn alone, as
+        `Task.losses` says."""
+        rules, critics_for = self.objective, int(batch["step"]) - self.objective.adversarial_start
         draws = self.draw(batch, generator)
-        fake = self.networks["generator"](damage(batch["mel"], draws)).float()
+        alone = 0 <= critics_for < rules.critic_steps
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not alone):
+            fake = self.networks["generator"](damage(batch["mel"], draws)).float()
         with torch.autocast(fake.device.type, enabled=False):
             reconstruction = self.reconstruction.to(fake.device)
             limit = reconstruction.limit(batch["bandwidth"])
             fake, real = (low_pass(wave, limit, self.mel.sample_rate) for wave in (fake, batch["wave"]))
-            terms = reconstruction(fake, real, batch["bandwidth"])
-        loss = rules.mel_weight * terms["mel"] + rules.short_weight * terms["short"]
-        if step >= rules.adversarial_start:
+            terms = {} if alone else reconstruction(fake, real, batch["bandwidth"])
+        if critics_for >= 0:
             seen = slice(draws["first"], draws["first"] + draws["samples"])
             real, fake = real[:, seen], fake[:, seen]
             hinge = self.networks["discriminator"](real, fake)
             yield "discriminator", hinge, {"discriminator": hinge.detach()}
+        if alone:
+            return
+        loss = rules.mel_weight * terms["mel"] + rules.short_weight * terms["short"]
+        if critics_for >= 0:
             # Past any wrapper, which would wait for the discriminators' gradients: this pass makes none.
             critics = getattr(self.networks["discriminator"], "module", self.networks["discriminator"])
             terms |= cast(Discriminators, critics).judge(real, fake)

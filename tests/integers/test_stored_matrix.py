@@ -48,6 +48,12 @@ def test_rounding_twice_is_rounding_once() -> None:
     assert torch.equal(from_integers(*to_integers(once)), once) and once.isfinite().all() and (once[5] == 0).all()
 
 
+def test_storing_what_is_stored_changes_nothing() -> None:
+    stored = store_matrices(network().state_dict(), lambda name: True)
+    again = store_matrices(stored, lambda name: True)
+    assert list(again) == list(stored) and all(again[name] is value for name, value in stored.items())
+
+
 def test_scales_belong_to_matrices(tmp_path: Path) -> None:
     for changes, message in (
         ({"0_weight_scale": None}, "0.weight is of type I8"),

@@ -91,6 +91,17 @@ def test_discriminator_then_generator_after_it() -> None:
     assert not any(value.requires_grad for value in metrics.values())
 
 
+def test_new_discriminators_learn_alone_first() -> None:
+    task = make_task(replace(PLAIN, critic_steps=10))
+    for step, expected in ((99, ["generator"]), (100, ["discriminator"]), (109, ["discriminator"])):
+        for name, loss, _ in task.losses(make_batch(step=step), seeded()):
+            loss.backward()
+            assert trained(task) == {name}
+        assert list(run_step(task, make_batch(step=step))) == expected
+    assert list(run_step(task, make_batch(step=110))) == ["discriminator", "generator"]
+    assert run_step(task, make_batch(step=109))["discriminator"] == run_step(task, make_batch(step=110))["discriminator"]
+
+
 def test_reconstruction_falls() -> None:
     task, batch = make_task(), make_batch()
     optimizer = torch.optim.AdamW(task.networks["generator"].parameters(), lr=3e-3)
