@@ -87,6 +87,7 @@ class AutoencoderConfig:
     text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
     aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
+    transcriber_conformer: bool = False  # ours; a convolution behind each of those blocks
 
     def __post_init__(self) -> None:
         layers = ("encoder_num_layers", "decoder_num_layers", "text_layers", "aligner_layers")

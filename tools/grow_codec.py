@@ -1,7 +1,7 @@
 """Give a trained codec more blocks, convolutions, and heads to sum up voices with, that change nothing until they are
 trained.
 
-    python tools/grow_codec.py bundled grown --encoder-layers 8 --encoder-conformer --transcriber-layers 3
+    python tools/grow_codec.py bundled grown --encoder-layers 8 --encoder-conformer
 
 New blocks add zero to what passes them (as in Net2Net, Chen et al. 2016), and every head of a voice begins as the mean
 that it replaces, so that OUT encodes as MODEL does. recipes/codec/continue.yaml goes on from there.
@@ -25,6 +25,7 @@ from tadicodec.model.convolution import Convolution
 from tadicodec.model.transformer import Block
 
 SIZES = ("encoder_num_layers", "prior_layers", "transcriber_layers", "voice_heads")
+CONVOLVED = ("encoder_conformer", "transcriber_conformer")
 
 
 def grow(source: str, out: Path, sizes: dict[str, int], seed: int = 0) -> None:
@@ -77,11 +78,13 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder to write")
     for name in SIZES:
         parser.add_argument("--" + name.replace("_num", "").replace("_", "-"), dest=name, type=int)
-    parser.add_argument("--encoder-conformer", action="store_true", help="convolutions behind the encoder's blocks")
+    for name in CONVOLVED:
+        part = name.split("_")[0]
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, action="store_true", help=f"convolutions behind the {part}'s blocks")
     arguments = parser.parse_args(given)
     sizes = {name: size for name in SIZES if (size := getattr(arguments, name)) is not None}
-    if arguments.encoder_conformer:
-        sizes["encoder_conformer"] = True
+    sizes |= {name: True for name in CONVOLVED if getattr(arguments, name)}
     try:
         grow(arguments.codec, arguments.out, sizes)
     except InputError as error:

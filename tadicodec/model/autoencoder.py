@@ -38,7 +38,7 @@ class Autoencoder(nn.Module):
         self.run = run_blocks  # or the same compiled, as `Codec.compile` sets it
         block = BlockConfig(config.hidden_size, config.num_heads, config.ffn_size)
         if config.transcriber_layers:
-            self.transcriber = Transcriber(block, config.transcriber_layers)
+            self.transcriber = Transcriber(block, config.transcriber_layers, config.transcriber_conformer)
         if config.aligned:
             self.aligner = Aligner(config.vq_emb_dim, block, config.aligner_layers, config.text_vocab_size)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tadicodec.model.transformer import BlockConfig, SwiGLU, normalise
+from tadicodec.model.lengths import valid
+from tadicodec.model.transformer import BlockConfig, SwiGLU, key_mask, normalise, rotary_tables
 
 KERNEL = 11  # states, .44 s at 25 Hz
 
@@ -56,6 +57,22 @@ class ConvolutionBlock(nn.Module):
         """keep [B, S, 1] is 0 where padding is (None: nowhere)."""
         x = x + self.conv(normalise(x), keep)
         return x + self.mlp(normalise(x))
+
+
+def run_conformer(
+    blocks: nn.ModuleList, beside: nn.ModuleList, x: Tensor, lengths: Tensor | None, head_size: int
+) -> Tensor:
+    """x [B, S, H], lengths [B] of its steps (None: no padding) through a transformer's blocks, which look in both
+    directions, and the convolution behind each of them (`beside`, or none at all) -> [B, S, H]."""
+    keep = None if lengths is None else valid(lengths, x.shape[1])
+    mask = None if keep is None else key_mask(keep)
+    frames = None if keep is None else keep[..., None].to(x.dtype)
+    rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], head_size)
+    for number, block in enumerate(blocks):
+        x = block(x, rotary, mask)
+        if len(beside):
+            x = x + beside[number](normalise(x), frames)
+    return x
 
 
 def windows(x: Tensor, step: int = 1) -> Tensor:

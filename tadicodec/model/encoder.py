@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadicodec.config import AutoencoderConfig
-from tadicodec.model.convolution import Convolution, ConvolutionBlock, windows
+from tadicodec.model.convolution import Convolution, ConvolutionBlock, run_conformer, windows
 from tadicodec.model.lengths import valid
-from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise, rotary_tables
+from tadicodec.model.transformer import Block, BlockConfig, normalise
 
 
 class Encoder(nn.Module):
@@ -61,15 +60,8 @@ class Encoder(nn.Module):
 
     def through(self, blocks: range, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Some of the transformer's blocks: x [B, S, H], lengths [B] of its steps (None: no padding) -> the same."""
-        keep = None if lengths is None else valid(lengths, x.shape[1])
-        mask = None if keep is None else key_mask(keep)
-        frames = None if keep is None else keep[..., None].to(x.dtype)
-        rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
-        for number in blocks:
-            x = self.layers[number](x, rotary, mask)
-            if self.conformer:
-                x = x + self.conformer[number](normalise(x), frames)
-        return x
+        chosen = slice(blocks.start, blocks.stop)
+        return run_conformer(self.layers[chosen], self.conformer[chosen], x, lengths, self.head_size)
 
 
 def kept(x: Tensor, keep: Tensor | None) -> Tensor:

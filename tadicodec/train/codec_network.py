@@ -52,13 +52,19 @@ class CodecNetwork(nn.Module):
         """Whether a part of the autoencoder is trained by this objective."""
         if name == "transcriber":
             return self.objective.transcript_weight > 0
-        return self.objective.part == "all" or name in ("decoder", "text_emb", "vq_out_linear")
+        part = self.objective.part
+        return part == "all" or part == "decoder" and name in ("decoder", "text_emb", "vq_out_linear")
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss terms of a batch, by name: scalars, and logits [B, S, V + 1] for the CTC losses. draws: what is
         random about the step."""
         tokens = batch["lengths"] // self.codec.config.down_sample_factor
         terms: dict[str, Tensor] = {}
+        if self.objective.part == "transcriber":
+            with torch.no_grad():
+                hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"])
+            terms["transcript_logits"] = self.transcribe(hidden, batch)
+            return terms
         if self.objective.part == "decoder":
             quantized, times = self.known(batch)
         else:
@@ -67,10 +73,14 @@ class CodecNetwork(nn.Module):
             if early:
                 terms["early_logits"] = self.early(early[0])
             if self.objective.transcript_weight > 0:
-                terms["transcript_logits"] = self.codec.transcriber(hidden, self.codec.config.states(batch["lengths"]))
+                terms["transcript_logits"] = self.transcribe(hidden, batch)
             quantized, times = self.quantize(hidden, batch, tokens, terms)
         self.flow(batch, draws, self.prepare(batch, draws, self.codec.condition(quantized, tokens), times), terms)
         return terms
+
+    def transcribe(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """What the transcriber makes of encoder states [B, S, H]: logits [B, S, 29]."""
+        return self.codec.transcriber(hidden, self.codec.config.states(batch["lengths"]))
 
     def flow(self, batch: Batch, draws: dict[str, Tensor], given: Conditioning, terms: dict[str, Tensor]) -> None:
         """Add the errors of the decoder and of its prior to the terms."""

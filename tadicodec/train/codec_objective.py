@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from tadicodec.errors import InputError
 from tadicodec.guards.fields import require_range
 
-PARTS = ("all", "decoder")
+PARTS = {  # which weights have nothing to train where a part learns alone
+    "all": (),
+    "decoder": ("ctc", "transcript", "early"),
+    "transcriber": ("ctc", "early", "hear", "speaker", "voice"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class CodecObjective:
     voice_weight: float = 0.0  # of how differently the voices of the prior's mel and of the recording are summed up
     prompt_degrade: float = 0.0  # probability of an item whose prompt is as the encoder hears it; what follows is clean
     part: str = "all"  # "decoder": encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
-    # continued training" of the paper)
+    # continued training" of the paper); "transcriber": that alone learns
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
     # decide; the rest of the path is denoising, which is learned early
 
@@ -42,9 +46,11 @@ class CodecObjective:
         require_range("objective", self, 0, 1, *shares)
         if self.part not in PARTS:
             raise InputError(f"objective: part is one of {', '.join(PARTS)}")
-        for name in ("ctc_weight", "transcript_weight", "early_weight"):
-            if getattr(self, name) > 0 and self.part != "all":
-                raise InputError(f"objective: {name} has nothing to train where only the {self.part} learns")
+        for name in PARTS[self.part]:
+            if getattr(self, f"{name}_weight") > 0:
+                raise InputError(f"objective: {name}_weight has nothing to train where only the {self.part} learns")
+        if self.part == "transcriber" and self.transcript_weight == 0:
+            raise InputError("objective: a transcriber that learns alone needs a transcript_weight, such as 1")
         if self.voice_weight > 0 and self.speaker_weight == 0:
             raise InputError("objective: voice_weight compares what speaker_weight trains; give that, too")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):

@@ -135,7 +135,7 @@ def build_codec(document: dict[str, Any], data: DataConfig) -> Assembled:
     objective = checked(CodecObjective, document.get("objective", {}), "objective")
     tokenizer = load_tokenizer(config, Path(document["model"].get("tokenizer_folder", "")))
     check_text(config, objective, tokenizer)
-    if objective.part != "all":
+    if objective.part == "decoder":
         check_remembered(data)
     return CodecTask(config, objective), *speech_splits(data, tokenizer, config.mel)
 

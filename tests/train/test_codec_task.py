@@ -111,6 +111,28 @@ def test_what_judges_needs_something_to_judge() -> None:
         CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, hear_weight=1.0))
 
 
+def test_a_transcriber_that_learns_alone() -> None:
+    """Nothing else gets a gradient, so codes stay valid."""
+    rules = {"entropy_weight": 0.0, "transcript_weight": 0.5}
+    torch.manual_seed(0)
+    config = tiny_config(transcriber_layers=2, transcriber_conformer=True)
+    task = CodecTask(config, CodecObjective(**rules, part="transcriber"))
+    ((_, loss, metrics),) = task.losses(two_clips(), torch.Generator().manual_seed(0))
+    assert set(metrics) == {"transcript"} and torch.isclose(loss, 0.5 * metrics["transcript"])
+    loss.backward()
+    for name, parameter in task.networks["codec"].codec.named_parameters():
+        assert (parameter.grad is not None) == name.startswith("transcriber."), name
+
+
+def test_what_a_part_alone_cannot_learn() -> None:
+    with pytest.raises(InputError, match="transcript_weight"):
+        CodecObjective(part="transcriber")
+    with pytest.raises(InputError, match="hear_weight has nothing to train where only the transcriber learns"):
+        CodecObjective(part="transcriber", transcript_weight=1.0, hear_weight=1.0)
+    with pytest.raises(InputError, match="transcript_weight has nothing to train where only the decoder learns"):
+        CodecObjective(part="decoder", transcript_weight=1.0)
+
+
 @pytest.mark.parametrize("convolutions", [0, 1])
 def test_the_encoder_learns_from_its_middle(convolutions: int) -> None:
     """The blocks after it get nothing of this loss, those before it all."""
