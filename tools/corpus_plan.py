@@ -26,7 +26,7 @@ HIBARI_FACTORS = (1.0, 0.8, 0.87, 0.93, 1.08)  # measured to keep naturalness an
 WHISPERED = "af_nicole"  # not mixed: the result is no speaker one would meet
 FEWEST_CHARACTERS = 4  # a second of a recording; slow readers have 8
 NUMBERED, HELD_EVERY = "kmix", 20  # of the speakers with this name and a number, one in twenty is for validation only
-HOURS = {"hibari": 12.0, "verses": 3.0, "kokoro": 6.0, "mix": 4.0}
+HOURS = {"hibari": 12.0, "verses": 3.0, "kokoro": 6.0, "mix": 4.0, "adapt": 0.2}
 VERSES_FROM = 20001  # numbers of the verses, behind those of sentences.txt
 MIXES = 60
 
@@ -180,6 +180,13 @@ def valid_utterances(sentences: Sentences, seed: int = 0) -> list[Utterance]:
     ]
 
 
+def adapt_utterances(sentences: Sentences, hours: float, seed: int = 0) -> list[Utterance]:
+    """Training sentences by the first of the test voices, in a split of their own: a voice that no model has heard,
+    for experiments that adapt to one."""
+    (said,) = train_lists(kokoro_voices(TEST_VOICES[:1]), hours, sentences, seed)
+    return [replace(item, split="adapt") for item in said]
+
+
 def round_robin(lists: Sequence[Sequence[Utterance]]) -> Iterator[Utterance]:
     """One of each list in turn, so that a run stopped at any time leaves the speakers balanced."""
     for place in range(max(map(len, lists), default=0)):
@@ -204,6 +211,7 @@ def plan(sentences: Sentences, hours: dict[str, float], mixes: Sequence[Voice] =
     kokoro = list(round_robin(train_lists(kokoro_voices(), hours.get("kokoro", 0), sentences, seed)))
     mixed = list(round_robin(train_lists(mixes, hours.get("mix", 0), sentences, seed))) if mixes else []
     held = test_utterances(sentences, seed) + valid_utterances(sentences, seed)
+    held += adapt_utterances(sentences, hours.get("adapt", 0), seed)
     first = [*hibari[0], *held, *round_robin(hibari[1:]), *round_robin(verses)]
     return [*first, *proportional([kokoro, mixed])]
 

@@ -33,7 +33,8 @@ class Setting:
     steps: int
     frames: int
     seeds: int
-    voice: str | None  # to adapt to; None: the one with the most clips
+    adapt: Features  # with the voice to adapt to
+    voice: str | None  # which it is; None: the one with the most clips
 
     def shortened(self, sweep: bool) -> int:
         """The steps of a training that only finds the rate, or of a whole one."""

@@ -84,7 +84,7 @@ EXPERIMENTS = {
     "stability": Experiment(stability, 400, 5),
     "stores": Experiment(stores, 1000),
     "intervention": Experiment(intervention, 800, 5, against_controls),
-    "l4q": Experiment(l4q, 200),
+    "l4q": Experiment(l4q, 120),
     "roste": Experiment(roste, 200),
     "zero_controls": Experiment(zero_controls, 1000),
     "glm": Experiment(glm),
@@ -146,7 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="of a whole training (the experiment's own)")
     parser.add_argument("--frames", type=int, default=160, help="of mel in an excerpt (160)")
     parser.add_argument("--seeds", type=int, help="(the experiment's own: 3 or 5)")
-    parser.add_argument("--voice", help="speaker to adapt to (the one with the most clips)")
+    parser.add_argument("--adapt", metavar="SPLIT", default="adapt", help="with the voice to adapt to (adapt)")
+    parser.add_argument("--voice", help="which that is (the one with the most clips)")
     parser.add_argument("--report", action="store_true", help="run nothing: tables and plots of what is there")
     args = parser.parse_args(arguments)
     names = [*EXPERIMENTS] if "all" in args.experiments else args.experiments
@@ -167,13 +168,13 @@ def run(args: argparse.Namespace, names: list[str]) -> None:
         raise InputError("experiments need --data, a folder made by `tadicodec prepare`")
     codec = Codec.from_pretrained(args.model)
     train, valid = (Features(args.data, split) for split in ("train", "valid"))
+    adapt = Features(args.data, args.adapt)
     for name in names:
         own = EXPERIMENTS[name]
         steps, seeds = args.steps or own.steps, args.seeds or own.seeds
-        check_settings(
-            args.out, name, {"codec": codec.weights, "steps": steps, "frames": args.frames, "voice": args.voice}
-        )
-        setting = Setting(codec, train, valid, steps, args.frames, seeds, args.voice)
+        same = {"frames": args.frames, "adapt": args.adapt, "voice": args.voice}
+        check_settings(args.out, name, {"codec": codec.weights, "steps": steps, **same})
+        setting = Setting(codec, train, valid, steps, args.frames, seeds, adapt, args.voice)
         results = Results(args.out, name)
         for trial in own.trials(setting, results):
             results.finish(trial)

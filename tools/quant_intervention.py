@@ -143,23 +143,33 @@ def intervention(setting: Setting, results: Results) -> Iterator[Trial]:
 
 def against_controls(rows: list[Row]) -> str:
     """The final loss of each intervened arm over that of the control with the same restart and of the plain one, which
-    have all of the steps, as median and range over seeds, at best rates."""
-    whole = [row for row in rows if not row["sweep"]]
-    firsts = sorted((row for row in whole if row["seed"] == 0), key=score, reverse=True)
+    have all of the steps, as median and range over seeds, at best rates; and the steps to the plain one's last loss."""
+    final = [row for row in rows if not row["sweep"]]
+    firsts = sorted((row for row in final if row["seed"] == 0), key=score, reverse=True)
     rates = {row["arm"]: row["rate"] for row in firsts}  # the best comes last
-    losses = {(row["arm"], row["seed"]): score(row) for row in whole if row["rate"] == rates.get(row["arm"])}
+    chosen = {(row["arm"], row["seed"]): row for row in final if row["rate"] == rates.get(row["arm"])}
     found = []
-    for arm in dict.fromkeys(name for name, _ in losses):
+    for arm in dict.fromkeys(name for name, _ in chosen):
         network, _, kind = arm.partition(", ")
         if not ARMS[kind].intervened:
             continue
-        for control in (f"{network}, restart after {ARMS[kind].first}", f"{network}, {PLAIN}"):
-            ratios = [
-                losses[arm, seed] / losses[control, seed]
-                for name, seed in losses
-                if name == arm and (control, seed) in losses
-            ]
-            if ratios:
+        plain = f"{network}, {PLAIN}"
+        for control in (f"{network}, restart after {ARMS[kind].first}", plain):
+            pairs = pairs_of(chosen, arm, control)
+            if ratios := [score(own) / score(other) for own, other in pairs]:
                 said = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
                 found.append(f"- {arm}: {said} times the loss of “{control}”, {len(ratios)} seeds")
+        if steps := [steps_to(own, score(other)) for own, other in pairs_of(chosen, arm, plain)]:
+            found.append(f"- {arm}: steps to the last loss of “{plain}”: {', '.join(map(str, steps))}")
     return "\n".join(found)
+
+
+def pairs_of(chosen: dict[tuple[str, int], Row], arm: str, control: str) -> list[tuple[Row, Row]]:
+    """The rows of an arm, each with the control's of the same seed, where there is one."""
+    seeds = [seed for name, seed in chosen if name == arm and (control, seed) in chosen]
+    return [(chosen[arm, seed], chosen[control, seed]) for seed in seeds]
+
+
+def steps_to(row: Row, loss: float) -> int | str:
+    """The first step of a curve whose held-out loss is no higher."""
+    return next((step for step, value in row.get("curve", ()) if value <= loss), "never")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 from quant_arms import Arm, Setting, quant_config
-from quant_language import HELD_CLIPS, clips_of
+from quant_language import clips_of, divided
 from quant_queue import Results, Row, Trial, swept
 from quant_subjects import Subject
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.quant.tune import Objective, schedule
 
 BITS, RANK, BATCHES = 3, 4, 8
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 SCALES_SLOWER = 30.0  # times than adapters
 JOINT, SEARCHED, AFTER, BESIDE = (
     "L4Q",
@@ -44,8 +44,7 @@ class OwnLoss(Subject):
         self.codec, self.frames = codec, frames
         self.network = copy.deepcopy(codec.model)
         unfuse(self.network)
-        own = clips_of(features, voice)
-        self.train, self.judged = some(features, own[:-HELD_CLIPS] or own), some(features, own[-HELD_CLIPS:])
+        self.train, self.judged = (some(features, own) for own in divided(clips_of(features, voice)))
 
     def lessons(self, model: nn.Module, features: Features, generator: torch.Generator) -> Lessons:
         """The codec's losses of a model, on these clips."""
@@ -75,7 +74,7 @@ def some(features: Features, clips: list[Clip]) -> Features:
 def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
     """Adaptation to a voice. What is rounded after training has its scales searched, L4Q starts as published or from
     such scales, too, and memory is a step's."""
-    subject = OwnLoss(setting.codec, setting.train, setting.voice, setting.frames)
+    subject = OwnLoss(setting.codec, setting.adapt, setting.voice, setting.frames)
     searched = quant_config("lr_qat", BITS, group=32, rank=1)
 
     def rounded(model: nn.Module) -> float:
@@ -97,7 +96,7 @@ def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
 
     yield Trial("float", 0, lambda: Arm(subject, searched, TuneConfig()).held())
     yield Trial("rounded, scales searched", 0, lambda: {"val": rounded(subject.network)})
-    yield from swept(results, dict.fromkeys((JOINT, SEARCHED, AFTER, BESIDE), RATES), setting.seeds, run)
+    yield from swept(results, dict.fromkeys((JOINT, SEARCHED, AFTER, BESIDE), RATES), setting.seeds, run, finalists=2)
 
 
 class SideBranch(nn.Module):

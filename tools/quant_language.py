@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tadicodec.codec import Codec
 from tadicodec.data.collate import pad
 from tadicodec.data.features import Clip, Features
+from tadicodec.data.shard_writer import text_starts
 from tadicodec.errors import InputError
 from tadicodec.integers.layout import linear_layers
 from tadicodec.quant.observe import collect_inputs
@@ -125,21 +126,22 @@ class VoiceSubject(Subject):
             table = network.table()
         network.table = lambda: table  # vectors stay as they are
         self.network = ArLearner(network, ArObjective(code_drop=0.0)).eval().requires_grad_(False)
-        own = clips_of(features, voice)
-        self.train, held = own[:-HELD_CLIPS] or own, own[-HELD_CLIPS:]
-        self.codec, self.features, self.known = codec, features, {}
+        self.train, held = divided(clips_of(features, voice))
+        self.codec, self.features = codec, features
+        self.known: dict[str, Tensor] = {}
+        self.times: dict[str, Tensor] = {}
         self.judged = [self.batch([clip]) for clip in held]
 
     def batch(self, clips: list[Clip]) -> dict[str, Tensor]:
-        """Clips as the language model is trained on them."""
+        """Clips as the language model is trained on them: the codec tells when each letter is said."""
         codes = [self.codes(clip) for clip in clips]
-        texts = [torch.tensor(list(clip.text.lower().encode())) for clip in clips]
+        texts = [torch.tensor(self.codec.tokenizer.encode(clip.text)) for clip in clips]
         return {
             "codes": pad(codes),
             "lengths": torch.tensor([len(item) for item in codes]),
             "text_ids": pad(texts),
             "text_lengths": torch.tensor([len(item) for item in texts]),
-            "starts": pad([torch.full((len(item),), -1.0) for item in texts]),  # found by the duration network
+            "starts": pad([self.starts(*pair) for pair in zip(clips, texts, strict=True)]),
         }
 
     @torch.no_grad()
@@ -149,6 +151,14 @@ class VoiceSubject(Subject):
             mel = torch.from_numpy(self.features.mel(clip))
             self.known[clip.id] = self.codec.model.encode(mel[None, : len(mel) // 8 * 8])[0]
         return self.known[clip.id]
+
+    def starts(self, clip: Clip, text: Tensor) -> Tensor:
+        """The token at which each letter of a clip begins, [L]; -1, so that the duration network finds them, where the
+        codec cannot tell."""
+        if clip.id not in self.times:
+            found = text_starts(self.codec, self.codes(clip), clip.text)
+            self.times[clip.id] = torch.tensor(found) if found else torch.full((len(text),), -1.0)
+        return self.times[clip.id]
 
     def error(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of the codes."""
@@ -170,6 +180,18 @@ class VoiceSubject(Subject):
                 self.error(model, self.batch([clip]))
 
         return collect_inputs(model, linear_layers(model), run, generator)
+
+
+def divided(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on, and others to judge by: `HELD_CLIPS`, or half of them where they are few.
+
+    Raises:
+        InputError: one clip cannot be both.
+    """
+    held = min(HELD_CLIPS, len(clips) // 2)
+    if held == 0:
+        raise InputError(f"the voice {clips[0].speaker!r} has a single clip; at least two are needed")
+    return clips[:-held], clips[-held:]
 
 
 def clips_of(features: Features, voice: str | None) -> list[Clip]:

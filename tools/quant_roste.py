@@ -13,14 +13,14 @@ from tadicodec.quant.conversion import each_trained
 from tadicodec.quant.quant_settings import TuneConfig
 from tadicodec.tts.cache import CacheFormat
 
-RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 WEIGHTS_ALONE = "8-bit weights, nothing else rounded"
 ACTIVATION = {"bits": 4, "clip": 0.95, "floor": True}
 
 
 def roste(setting: Setting, results: Results) -> Iterator[Trial]:
     """Rotations nowhere, everywhere (keys too), or where they lower the error; and 8-bit weights fine-tuned alike."""
-    subject = VoiceSubject(setting.codec, setting.train, setting.voice)
+    subject = VoiceSubject(setting.codec, setting.adapt, setting.voice)
 
     def rounded(arm: str, tune: TuneConfig) -> Arm:
         rotation = arm.removeprefix("rotations: ")
@@ -42,7 +42,7 @@ def roste(setting: Setting, results: Results) -> Iterator[Trial]:
 
     yield Trial("float, not fine-tuned", 0, lambda: subject.held(subject.network))
     arms = ("rotations: none", "rotations: all", "rotations: adaptive", WEIGHTS_ALONE)
-    yield from swept(results, dict.fromkeys(arms, RATES), setting.seeds, run)
+    yield from swept(results, dict.fromkeys(arms, RATES), setting.seeds, run, finalists=2)
 
 
 @torch.no_grad()

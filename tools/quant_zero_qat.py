@@ -23,7 +23,8 @@ from tadicodec.quant.tune import Backward, Forward, Objective
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # shares of a perturbation that a usual step moves
 BATCH, MORE = 2, 4  # excerpts a loss; of a number that moves in jumps
-RATE, JUDGED = 0.3, 12  # what was best for the imitation loss; batches that a judge hears
+RATE, SMOOTHED_RATE = 0.3, 0.03  # what was best for the imitation loss, from no smoothing and from SmoothQuant's
+JUDGED = 12  # batches that a judge hears
 BACKWARD_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 SMOOTHED, PLAIN = "three numbers a layer", "three numbers a layer, from no smoothing"
 ROWS, BACKWARD, UNROTATED = "numbers of every row", "the same by backward passes", "three numbers a layer, no rotation"
@@ -115,20 +116,23 @@ def shorter(features: Features, frames: int) -> Features:
 def any_number(setting: Setting, results: Results) -> Iterator[Trial]:
     """Losses without gradients: bits of codes that differ, and word errors of the whole decode through the vocoder as
     the codec's own transcriber hears them. The encoder in 4 bits (3 where words are counted), rotated, from no
-    smoothing, at one rate."""
+    smoothing, and bits also from SmoothQuant's, each at the rate that imitation likes best."""
     bits = Bits(setting.codec, setting.train, setting.valid, setting.frames, MORE)
 
-    def run(subject: Subject, wide: int, seed: int) -> Row:
-        tune = TuneConfig(steps=setting.steps, lr=RATE, seed=seed)
+    def run(subject: Subject, wide: int, seed: int, rate: float = RATE) -> Row:
+        tune = TuneConfig(steps=setting.steps, lr=rate, seed=seed)
         changes = {"variant": "layers", "rotation": "all", "activation": {"bits": wide}, "layers": ["encoder.*_proj"]}
         made = Arm(subject, quant_config("zero_qat", wide, **changes), tune).prepare()
-        unsmoothed(made)
+        if rate == RATE:
+            unsmoothed(made)
         before, after = made.held(), made.train()
         kept = "bits" if "bits" in before else "val"
         return {"before": before[kept], "after": after[kept], "val": after[kept], **made.bytes(backward=False)}
 
     for seed in range(setting.seeds):
         yield Trial("bits that differ", seed, lambda seed=seed: run(bits, 4, seed), RATE)
+        smoothed = "bits that differ, from SmoothQuant's smoothing"
+        yield Trial(smoothed, seed, lambda seed=seed: run(bits, 4, seed, SMOOTHED_RATE), SMOOTHED_RATE)
     words = Judged(setting, "words")
     for seed in range(setting.seeds):
         yield Trial("word errors of the whole decode", seed, lambda seed=seed: run(words, 3, seed), RATE)

@@ -39,12 +39,12 @@ METHODS: dict[str, Method] = {
     "lr_qat": Method(
         "tadicodec.quant.lr_qat:LRQATLinear",
         quantization={"bits": 4, "rank": 16},
-        tuning={"lr": 1e-3, "scale_lr": 1e-5},
+        tuning={"lr": 3e-3, "scale_lr": 1e-5},
     ),
     "l4q": Method(
         "tadicodec.quant.l4q:L4QLinear",
         quantization={"bits": 4, "rank": 4, "searched": True},
-        tuning={"lr": 5e-4, "scale_lr": 1e-5, "weight_decay": 0.01},
+        tuning={"lr": 3e-3, "scale_lr": 1e-4, "weight_decay": 0.01},
     ),
     "teacher_intervention": Method(
         "tadicodec.quant.ternary:TernaryLinear",
@@ -55,7 +55,7 @@ METHODS: dict[str, Method] = {
     "zero_qat": Method(
         "tadicodec.quant.zero_qat:ZeroQATLinear",
         quantization={"bits": 4, "group": 0, "activation": {"bits": 4}, "rotation": "all", "variant": "layers"},
-        tuning={"lr": 0.3},
+        tuning={"lr": 0.03},
         sees_inputs=True,
     ),
     "roste": Method(

@@ -10,6 +10,7 @@ import deployment
 import numpy as np
 import pytest
 import soundfile
+import torch
 from deployment import SETTINGS, Row
 
 from tests.conftest import tiny_codec
@@ -38,6 +39,13 @@ def test_smaller_faster_and_alike_is_recommended() -> None:
 def test_nothing_is_recommended_where_nothing_is_both() -> None:
     rows = [row(0, 100, 1.0), row(1, 100, 0.1), row(4, 50, 1.1), row(8, 25, 0.5, sim=0.5)]
     assert deployment.recommended(rows) is None and "Recommended: none" in deployment.table(rows)
+
+
+def test_bfloat16_is_left_out_where_it_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "faster_precision", lambda: torch.bfloat16)
+    assert deployment.settings_here() == list(SETTINGS)
+    monkeypatch.setattr(deployment, "faster_precision", lambda: torch.float32)
+    assert {setting.dtype for setting in deployment.settings_here()} == {"float32"}
 
 
 def test_a_process_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

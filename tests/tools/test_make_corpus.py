@@ -217,3 +217,11 @@ def test_hours_are_checked() -> None:
     assert make_corpus.hours_of("hibari=5.5,kokoro=6") == {"hibari": 5.5, "kokoro": 6.0}
     with pytest.raises(ValueError, match="unknown source"):
         make_corpus.hours_of("festival=1")
+
+
+def test_a_voice_to_adapt_to(sentences: corpus_plan.Sentences, planned: list[corpus_plan.Utterance]) -> None:
+    """One that nothing else is trained on, saying what it does not say in tests."""
+    more = [item for item in corpus_plan.plan(sentences, {"adapt": 0.05}) if item.split == "adapt"]
+    assert len(more) > 10 and {item.voice.packs for item in more} == {corpus_plan.TEST_VOICES[:1]}
+    said = {corpus_plan.words_of(item.text) for item in planned if item.split != "train"}
+    assert not said & {corpus_plan.words_of(item.text) for item in more}

@@ -56,6 +56,7 @@ def small_speaker() -> SpeechLM:
 
 def command(name: str, model: Path, features: Path, out: Path) -> list[str]:
     options = ["--model", model, "--data", features, "--out", out, "--steps", "2", "--seeds", "1", "--frames", "40"]
+    options += ["--adapt", "train"]
     return [name, *map(str, options)]
 
 
@@ -132,6 +133,9 @@ def test_interventions_are_held_against_both_controls() -> None:
     said = quant_intervention.against_controls(rows)
     assert "n, 60 intervened: 2.00 (2.00 to 2.00) times the loss of “n, restart after 60”" in said
     assert "n, 60 intervened: 1.00 (1.00 to 1.00) times the loss of “n, no intervention”, 1 seeds" in said
+    assert "n, 60 intervened: steps to the last loss of “n, no intervention”: never" in said
+    rows[3]["curve"] = [(10, 0.9), (20, 0.75), (30, 0.8)]
+    assert "intervention”: 20" in quant_intervention.against_controls(rows)
 
 
 def test_what_holds_is_counted() -> None:
