@@ -33,8 +33,13 @@ class Setting:
     steps: int
     frames: int
     seeds: int
-    adapt: Features  # with the voice to adapt to
+    adapt: str  # the split with the voice to adapt to
     voice: str | None  # which it is; None: the one with the most clips
+
+    @property
+    def adapting(self) -> Features:
+        """The clips to adapt to. Raises InputError where there are none."""
+        return Features(self.train.folder, self.adapt)
 
     def shortened(self, sweep: bool) -> int:
         """The steps of a training that only finds the rate, or of a whole one."""

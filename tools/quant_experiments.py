@@ -168,13 +168,12 @@ def run(args: argparse.Namespace, names: list[str]) -> None:
         raise InputError("experiments need --data, a folder made by `tadicodec prepare`")
     codec = Codec.from_pretrained(args.model)
     train, valid = (Features(args.data, split) for split in ("train", "valid"))
-    adapt = Features(args.data, args.adapt)
     for name in names:
         own = EXPERIMENTS[name]
         steps, seeds = args.steps or own.steps, args.seeds or own.seeds
         same = {"frames": args.frames, "adapt": args.adapt, "voice": args.voice}
         check_settings(args.out, name, {"codec": codec.weights, "steps": steps, **same})
-        setting = Setting(codec, train, valid, steps, args.frames, seeds, adapt, args.voice)
+        setting = Setting(codec, train, valid, steps, args.frames, seeds, args.adapt, args.voice)
         results = Results(args.out, name)
         for trial in own.trials(setting, results):
             results.finish(trial)

@@ -74,7 +74,7 @@ def some(features: Features, clips: list[Clip]) -> Features:
 def l4q(setting: Setting, results: Results) -> Iterator[Trial]:
     """Adaptation to a voice. What is rounded after training has its scales searched, L4Q starts as published or from
     such scales, too, and memory is a step's."""
-    subject = OwnLoss(setting.codec, setting.adapt, setting.voice, setting.frames)
+    subject = OwnLoss(setting.codec, setting.adapting, setting.voice, setting.frames)
     searched = quant_config("lr_qat", BITS, group=32, rank=1)
 
     def rounded(model: nn.Module) -> float:

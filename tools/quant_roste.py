@@ -20,7 +20,7 @@ ACTIVATION = {"bits": 4, "clip": 0.95, "floor": True}
 
 def roste(setting: Setting, results: Results) -> Iterator[Trial]:
     """Rotations nowhere, everywhere (keys too), or where they lower the error; and 8-bit weights fine-tuned alike."""
-    subject = VoiceSubject(setting.codec, setting.adapt, setting.voice)
+    subject = VoiceSubject(setting.codec, setting.adapting, setting.voice)
 
     def rounded(arm: str, tune: TuneConfig) -> Arm:
         rotation = arm.removeprefix("rotations: ")

@@ -5,9 +5,8 @@
 1. default.yaml: everything together, from scratch, in RUNS/codec
 2. rounding: what makes codes, as 8 bits will hold it, in RUNS/rounded; nothing that follows changes the codes
 3. with --decoder decoder.yaml: prior and decoder alone learn on the codes of the rounded encoder, in RUNS/decoder
-4. with --transcriber transcriber.yaml: that alone learns, in RUNS/transcriber
-5. few_step.yaml: the decoder alone learns to need 2 evaluations, in RUNS/few-step
-6. joined with the vocoder in OUT; without --out and --vocoder it ends before
+4. few_step.yaml: the decoder alone learns to need 2 evaluations, in RUNS/few-step
+5. joined with the vocoder in OUT; without --out and --vocoder it ends before
 
 Started again, it goes on where it stopped, in the middle of a stage, too. Other settings than the recipes' stand in a
 recipe of your own that begins with `base: default.yaml`.
@@ -55,10 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     train(arguments.recipe, [*given, f"out={runs / 'codec'}"])
     round_codec(runs / "codec" / "model", runs / "rounded")
     taught = runs / "rounded"
-    for part in ("decoder", "transcriber"):
-        if recipe := getattr(arguments, part):
-            train(recipe, [*given, f"init={taught}", f"out={runs / part}"])
-            taught = runs / part / "model"
+    if arguments.decoder:
+        train(arguments.decoder, [*given, f"init={taught}", f"out={runs / 'decoder'}"])
+        taught = runs / "decoder" / "model"
     train(arguments.few_step, [*given, f"model.pretrained={taught}", f"out={runs / 'few-step'}"])
     if arguments.out and arguments.vocoder:
         bundle(runs / "few-step" / "model", arguments.vocoder, arguments.out, {})
@@ -73,7 +71,6 @@ def parse(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", type=Path, help="folder for the stages")
     parser.add_argument("--recipe", type=Path, default=RECIPES / "default.yaml", help="of the first stage")
     parser.add_argument("--decoder", type=Path, help="recipe of a stage for prior and decoder alone (none)")
-    parser.add_argument("--transcriber", type=Path, help="recipe of a stage for the transcriber alone (none)")
     parser.add_argument("--few-step", type=Path, default=RECIPES / "few_step.yaml", help="recipe of the last")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop a stage after so long (0: never)")
     parser.add_argument("--vocoder", help="model folder of a vocoder run, or a model whose vocoder is taken (bundled)")

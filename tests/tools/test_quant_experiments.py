@@ -19,6 +19,8 @@ import quant_zero_qat
 from quant_queue import Results, Row, swept, table
 
 from tadicodec.data.feature_maker import prepare_features
+from tadicodec.data.features import Features
+from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import ArConfig, SpeechLM
 from tadicodec.tts.llama import LlamaShape
 from tests.data.test_manifest import write_corpus
@@ -143,6 +145,22 @@ def test_what_holds_is_counted() -> None:
         {"arm": "a", "rate": 0.1, "seed": seed, "sweep": False, "val": 1.0, "learned": seed > 0} for seed in range(3)
     ]
     assert "2 of 3" in table(rows)
+
+
+def test_only_what_adapts_needs_a_voice_to_adapt_to(
+    tiny_model: Path, features: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quant_experiments.main([*command("glm", tiny_model, features, tmp_path), "--adapt", "none"]) == 0
+    assert quant_experiments.main([*command("roste", tiny_model, features, tmp_path), "--adapt", "none"]) == 2
+    assert "no clip of split 'none'" in capsys.readouterr().err
+
+
+def test_a_clip_is_trained_on_or_judged(features: Path) -> None:
+    clips = Features(features, "train").clips
+    train, held = quant_language.divided(clips)
+    assert [*train, *held] == clips and len(held) == min(quant_language.HELD_CLIPS, len(clips) // 2) > 0
+    with pytest.raises(InputError, match="single clip"):
+        quant_language.divided(clips[:1])
 
 
 def test_settings_of_an_unknown_voice(

@@ -36,10 +36,8 @@ def recipes(tmp_path: Path) -> list[str]:
     model = {"name": "tiny", "text_tokenizer": "bytes", "inference": inference, "preprocess": {}, "model": shape}
     first = {**common, "task": "codec", "model": model, "objective": {"ctc_weight": 0.1, "transcript_weight": 0.1}}
     second = {**common, "task": "codec", "model": model, "objective": {"part": "decoder", "entropy_weight": 0.0}}
-    ear = {"part": "transcriber", "entropy_weight": 0.0, "transcript_weight": 1.0}
-    third = {**second, "objective": ear, "optim": {"lr": 0.1, "warmup": 1}}
     last = {**common, "task": "few_step", "model": {"pretrained": "bundled"}, "objective": {"steps": 1}}
-    for name, document in (("first", first), ("second", second), ("third", third), ("last", last)):
+    for name, document in (("first", first), ("second", second), ("last", last)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(document))
     places = [str(tmp_path / "features"), str(tmp_path / "runs")]
     return [*places, "--recipe", str(tmp_path / "first.yaml"), "--few-step", str(tmp_path / "last.yaml")]
@@ -57,21 +55,19 @@ def write_vocoder(folder: Path) -> Path:
 
 def test_stages_follow_each_other_and_resume(recipes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     runs, out = tmp_path / "runs", tmp_path / "model"
-    recipes = [*recipes, "--decoder", str(tmp_path / "second.yaml"), "--transcriber", str(tmp_path / "third.yaml")]
+    recipes = [*recipes, "--decoder", str(tmp_path / "second.yaml")]
     whole = [*recipes, "--vocoder", str(write_vocoder(tmp_path / "vocoder")), "--out", str(out)]
     assert train_codec.main([*whole, "--minutes", "1e-9"]) == 0  # one step of the first stage
     assert "1 of 4 steps" in capsys.readouterr().err and not (runs / "rounded").exists()
     assert train_codec.main(whole) == 0
-    stages = ("codec", "decoder", "transcriber", "few-step")
-    steps = [checkpoints(runs / stage / "checkpoints")[-1].name for stage in stages]
-    assert steps == ["step-00000004"] * 4
+    steps = [checkpoints(runs / stage / "checkpoints")[-1].name for stage in ("codec", "decoder", "few-step")]
+    assert steps == ["step-00000004"] * 3
     rounded, made = Codec.from_pretrained(runs / "rounded"), Codec.from_pretrained(out)
     assert made.config.inference.solver.steps == 1
     assert made.weights == rounded.weights  # of what makes codes
     before, after = rounded.model.state_dict(), made.model.state_dict()
-    for name in ("encoder.in_linear.weight", "aligner.spread.weight"):
+    for name in ("encoder.in_linear.weight", "aligner.spread.weight", "transcriber.out.weight"):
         assert torch.equal(before[name], after[name])
-    assert not torch.equal(before["transcriber.out.weight"], after["transcriber.out.weight"])
     assert not torch.equal(before["decoder.in_linear.weight"], after["decoder.in_linear.weight"])
     written = (out / "model.safetensors").stat().st_mtime_ns
     assert train_codec.main(recipes) == 0  # all there: nothing to train
