@@ -42,7 +42,7 @@ def roste(setting: Setting, results: Results) -> Iterator[Trial]:
 
     yield Trial("float, not fine-tuned", 0, lambda: subject.held(subject.network))
     arms = ("rotations: none", "rotations: all", "rotations: adaptive", WEIGHTS_ALONE)
-    yield from swept(results, dict.fromkeys(arms, RATES), setting.seeds, run, finalists=2)
+    yield from swept(results, dict.fromkeys(arms, RATES), setting.seeds, run, finalists=3)
 
 
 @torch.no_grad()
