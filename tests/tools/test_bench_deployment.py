@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def test_smaller_faster_and_alike_is_recommended() -> None:
 def test_nothing_is_recommended_where_nothing_is_both() -> None:
     rows = [row(0, 100, 1.0), row(1, 100, 0.1), row(4, 50, 1.1), row(8, 25, 0.5, sim=0.5)]
     assert deployment.recommended(rows) is None and "Recommended: none" in deployment.table(rows)
+
+
+def test_without_judges_there_are_times_alone() -> None:
+    rows = [replace(row(number, 100, 1.0), scores={}) for number in (0, 4)]
+    found = deployment.table(rows)
+    assert "| | on disk |" in found and "WER" not in found and "Recommended" not in found
+    assert "| stored in 8 bits | 0.0 MB | 100 MB | 1.00 | 1.00 | 75.0 % |\n" in found
 
 
 def test_bfloat16_is_left_out_where_it_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ OUT holds the quantized models, an evaluation of each setting (`tadicodec evalua
 the table. Times are processes of their own that encode and decode recordings of the manifest, in rounds of all
 settings; each setting's fastest round counts, and its codes are compared with float32's. The recommended setting is
 the fastest of those that are smaller than float32, faster than it, and whose intervals of word errors and likeness
-overlap its own. Precisions other than float32 are left out on a machine that is slower in bfloat16.
+overlap its own. Without --asr nothing is judged: there are sizes, times, memory and codes alone. Precisions other than
+float32 are left out on a machine that is slower in bfloat16.
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ class Row:
         found: dict[str, float] = self.scores["whisper"]["wer"] if name == "wer" else self.scores[name]
         return found
 
+    def judgements(self) -> tuple[str, str, str]:
+        """Word errors and likeness with their intervals, and naturalness, as the table has them."""
+        wer, sim, mos = (self.interval(kind) for kind in ("wer", "sim_original", "mos"))
+        words = f"{100 * wer['value']:.1f} ({100 * wer['low']:.1f} to {100 * wer['high']:.1f})"
+        return words, f"{sim['value']:.2f} ({sim['low']:.2f} to {sim['high']:.2f})", f"{mos['value']:.2f}"
+
     def agreement(self, other: Row) -> float:
         """The share of codes that are those of another setting, of the same recordings."""
         pairs = [
@@ -118,7 +125,9 @@ def command(*arguments: str) -> str:
 
 
 def scores(setting: Setting, models: dict[int, str], args: argparse.Namespace) -> dict[str, Any]:
-    """The row of a setting's evaluation with the words given."""
+    """The row of a setting's evaluation with the words given; nothing where there is no judge of words."""
+    if args.asr is None:
+        return {}
     out = args.out / "scores" / setting.name.replace(" ", "-").replace(",", "")
     judges = [part for name in ("asr", "sv", "mos") for part in (f"--{name}", getattr(args, name))]
     chosen = ["--split", args.split, "--limit", str(args.limit), "--seeds", args.seeds]
@@ -185,20 +194,24 @@ def recommended(rows: list[Row]) -> Row | None:
 def table(rows: list[Row]) -> str:
     """The rows in Markdown, times as ratios to float32's."""
     first = next(row for row in rows if row.setting.name == FIRST)
-    best = recommended(rows)
-    lines = [
-        "| | on disk | peak memory | encoding, x float32 | decoding, x float32 | codes alike | WER % | SIM | MOS |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
+    judged = bool(first.scores)
+    best = recommended(rows) if judged else None
+    heads = ["", "on disk", "peak memory", "encoding, x float32", "decoding, x float32", "codes alike"]
+    heads += ["WER %", "SIM", "MOS"] if judged else []
+    lines = [f"| {' | '.join(heads)} |".replace("|  |", "| |"), "|---" * len(heads) + "|"]
     for row in rows:
-        name = f"**{row.setting.name}**" if row is best else row.setting.name
-        wer, sim, mos = (row.interval(kind) for kind in ("wer", "sim_original", "mos"))
-        lines.append(
-            f"| {name} | {row.disk / 1e6:.1f} MB | {row.memory / 1e6:.0f} MB | {first.encode / row.encode:.2f} "
-            f"| {first.decode / row.decode:.2f} | {100 * row.agreement(first):.1f} % "
-            f"| {100 * wer['value']:.1f} ({100 * wer['low']:.1f} to {100 * wer['high']:.1f}) "
-            f"| {sim['value']:.2f} ({sim['low']:.2f} to {sim['high']:.2f}) | {mos['value']:.2f} |"
-        )
+        cells = [
+            f"**{row.setting.name}**" if row is best else row.setting.name,
+            f"{row.disk / 1e6:.1f} MB",
+            f"{row.memory / 1e6:.0f} MB",
+            f"{first.encode / row.encode:.2f}",
+            f"{first.decode / row.decode:.2f}",
+            f"{100 * row.agreement(first):.1f} %",
+            *(row.judgements() if judged else ()),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    if not judged:
+        return "\n".join([*lines, "", f"{hardware('cpu')}."])
     chosen = "none: nothing is smaller, faster and alike" if best is None else best.setting.name
     return "\n".join([*lines, "", f"Recommended: {chosen}. {hardware('cpu')}."])
 
@@ -213,7 +226,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--recordings", type=int, default=12, help="that are timed (12)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--asr", required=True)
+    parser.add_argument("--asr", help="recogniser's folder (none: nothing is judged)")
     parser.add_argument("--sv", default="campplus")
     parser.add_argument("--mos", default="distillmos")
     args = parser.parse_args(given)
