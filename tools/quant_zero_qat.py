@@ -119,11 +119,11 @@ def any_number(setting: Setting, results: Results) -> Iterator[Trial]:
     smoothing, and bits also from SmoothQuant's, each at the rate that imitation likes best."""
     bits = Bits(setting.codec, setting.train, setting.valid, setting.frames, MORE)
 
-    def run(subject: Subject, wide: int, seed: int, rate: float = RATE) -> Row:
-        tune = TuneConfig(steps=setting.steps, lr=rate, seed=seed)
+    def run(subject: Subject, wide: int, seed: int, smoothed: bool = False) -> Row:
+        tune = TuneConfig(steps=setting.steps, lr=SMOOTHED_RATE if smoothed else RATE, seed=seed)
         changes = {"variant": "layers", "rotation": "all", "activation": {"bits": wide}, "layers": ["encoder.*_proj"]}
         made = Arm(subject, quant_config("zero_qat", wide, **changes), tune).prepare()
-        if rate == RATE:
+        if not smoothed:
             unsmoothed(made)
         before, after = made.held(), made.train()
         kept = "bits" if "bits" in before else "val"
@@ -132,7 +132,7 @@ def any_number(setting: Setting, results: Results) -> Iterator[Trial]:
     for seed in range(setting.seeds):
         yield Trial("bits that differ", seed, lambda seed=seed: run(bits, 4, seed), RATE)
         smoothed = "bits that differ, from SmoothQuant's smoothing"
-        yield Trial(smoothed, seed, lambda seed=seed: run(bits, 4, seed, SMOOTHED_RATE), SMOOTHED_RATE)
+        yield Trial(smoothed, seed, lambda seed=seed: run(bits, 4, seed, smoothed=True), SMOOTHED_RATE)
     words = Judged(setting, "words")
     for seed in range(setting.seeds):
         yield Trial("word errors of the whole decode", seed, lambda seed=seed: run(words, 3, seed), RATE)

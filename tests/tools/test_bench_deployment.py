@@ -45,7 +45,7 @@ def test_nothing_is_recommended_where_nothing_is_both() -> None:
 def test_without_judges_there_are_times_alone() -> None:
     rows = [replace(row(number, 100, 1.0), scores={}) for number in (0, 4)]
     found = deployment.table(rows)
-    assert "| | on disk |" in found and "WER" not in found and "Recommended" not in found
+    assert "| on disk |" in found and "WER" not in found and "Recommended" not in found
     assert "| stored in 8 bits | 0.0 MB | 100 MB | 1.00 | 1.00 | 75.0 % |\n" in found
 
 

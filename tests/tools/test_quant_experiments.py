@@ -18,8 +18,10 @@ import quant_subjects
 import quant_zero_qat
 from quant_queue import Results, Row, swept, table
 
+from tadicodec.codec import Codec
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.data.features import Features
+from tadicodec.data.shard_writer import text_starts
 from tadicodec.errors import InputError
 from tadicodec.tts.autoregressive import ArConfig, SpeechLM
 from tadicodec.tts.llama import LlamaShape
@@ -168,3 +170,14 @@ def test_settings_of_an_unknown_voice(
 ) -> None:
     assert quant_experiments.main([*command("l4q", tiny_model, features, tmp_path), "--voice", "nobody"]) == 2
     assert "no clip of the voice" in capsys.readouterr().err
+
+
+def test_a_language_model_reads_letters_when_the_codec_says(tiny_model: Path, features: Path, small: None) -> None:
+    """As it was trained; times that the duration network finds are another task."""
+    codec = Codec.from_pretrained(tiny_model)
+    subject = quant_language.VoiceSubject(codec, Features(features, "train"), None)
+    (clip,) = subject.train[:1]
+    batch = subject.batch([clip])
+    assert batch["text_ids"][0].tolist() == codec.tokenizer.encode(clip.text)
+    assert batch["starts"][0].tolist() == pytest.approx(text_starts(codec, batch["codes"][0], clip.text))
+    assert batch["starts"].min() >= 0

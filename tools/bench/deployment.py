@@ -198,7 +198,7 @@ def table(rows: list[Row]) -> str:
     best = recommended(rows) if judged else None
     heads = ["", "on disk", "peak memory", "encoding, x float32", "decoding, x float32", "codes alike"]
     heads += ["WER %", "SIM", "MOS"] if judged else []
-    lines = [f"| {' | '.join(heads)} |".replace("|  |", "| |"), "|---" * len(heads) + "|"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
         cells = [
             f"**{row.setting.name}**" if row is best else row.setting.name,
