@@ -1,4 +1,4 @@
-"""What happens to speech before anyone encodes it: rooms, noise, other levels, narrow bands, telephones, codecs.
+"""What happens to speech before anyone encodes it: rooms, noise, microphones, levels, narrow bands, telephones, codecs.
 
 Everything is done to waves [N] at 24 kHz, with numpy alone. The encoder hears the result, the decoder is still asked
 for the clean speech.
@@ -25,6 +25,7 @@ def damaged(wave: Wave, draw: np.random.Generator) -> Wave:
     chain: list[Damage] = [
         lambda x, r: room(x, r, seconds=r.uniform(0.15, 0.9), below=r.uniform(-3, 15)),
         lambda x, r: noise(x, r, below=r.uniform(3, 35), tilt=r.uniform(0, 2)),
+        lambda x, r: coloured(x, r, most=r.uniform(3, 15)),
         lambda x, r: level(x, r.uniform(-35, 6)),
         lambda x, r: band(x, r.uniform(0, 400), r.uniform(2500, 9000)),
         lambda x, r: companded(x) if r.random() < 0.5 else coded(x, below=r.uniform(12, 30)),
@@ -63,6 +64,15 @@ def noise(wave: Wave, draw: np.random.Generator, *, below: float, tilt: float) -
     swell = np.interp(np.arange(len(wave)) / RATE, np.arange(len(knots)), knots)
     sound = sound * decibel(swell)
     return wave + sound * (rms(wave) / rms(sound) * decibel(-below))
+
+
+def coloured(wave: Wave, draw: np.random.Generator, *, most: float) -> Wave:
+    """[N] by a microphone that is up to `most` dB too loud or too soft at each of 8 frequencies, 60 Hz to 12 kHz in
+    equal ratios, and what lies on straight lines between them."""
+    hertz = np.fft.rfftfreq(len(wave), 1 / RATE)
+    knots = np.geomspace(60, RATE / 2, 8)
+    gain = np.interp(np.log(np.maximum(hertz, knots[0])), np.log(knots), draw.uniform(-most, most, len(knots)))
+    return np.fft.irfft(np.fft.rfft(wave) * decibel(gain), len(wave))
 
 
 def level(wave: Wave, gain: float) -> Wave:

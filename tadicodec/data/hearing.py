@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,8 @@ from tadicodec.data.features import Clip, Features
 from tadicodec.errors import InputError
 
 LOWEST, HIGHEST = 0.8, 1.25  # factors of pitch and formants that sound like people
+HIDDEN_BANDS, BAND_BINS = 2, 20  # of a masked clip: how many bands, and the most bins that one has
+HIDDEN_FRAMES, EVERY_FRAMES = 10, 50  # at most so many frames (0.2 s) in a row, once in so many (1 s)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Hearing:
     config: MelConfig
     voices: float = 0.0  # probability of a clip at another pitch, faster or slower by as much
     damage: float = 0.0  # probability of a clip that the encoder hears damaged
+    masks: float = 0.0  # probability of a clip that the encoder hears with gaps (`masked`)
     kind: str = ""  # of the damage, one of `damage.KINDS`; "": drawn anew each time
 
     def __post_init__(self) -> None:
@@ -46,8 +49,12 @@ class Hearing:
         each other."""
         other, worse, place = torch.rand(3, generator=generator).tolist()
         draw = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-        changed = other < self.voices
-        if not changed and worse >= self.damage:
+        heard = self.spoken(clip, other < self.voices, place, worse < self.damage, draw)
+        return replace(heard, mel=masked(heard.mel, draw)) if draw.random() < self.masks else heard
+
+    def spoken(self, clip: Clip, changed: bool, place: float, worse: bool, draw: np.random.Generator) -> Heard:
+        """A clip without gaps. changed: at another pitch, which is higher with `place`, 0 to 1; worse: damaged."""
+        if not changed and not worse:
             mel = self.features.mel(clip)
             return Heard(mel, mel, clip.bandwidth, False)
         wave = self.features.wave(clip, 0, clip.frames, self.config.hop_size)
@@ -57,7 +64,7 @@ class Hearing:
             wave, bandwidth = padded(resampled(wave, factor), self.config.hop_size), self.moved(bandwidth, factor)
             target = self.mel(wave)
         suffer: Damage = KINDS.get(self.kind, damaged)
-        heard = self.mel(suffer(wave, draw)) if worse < self.damage else target
+        heard = self.mel(suffer(wave, draw)) if worse else target
         return Heard(target, heard, bandwidth, changed)
 
     def mel(self, wave: np.ndarray) -> np.ndarray:
@@ -74,6 +81,20 @@ class Hearing:
     def spectrogram(self) -> MelSpectrogram:
         """The spectrogram, made when it is first needed."""
         return MelSpectrogram(self.config)
+
+
+def masked(mel: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """A mel [F, 128] with bands and moments replaced by each bin's mean (SpecAugment, Park et al. 2019): what is hidden
+    has to be told from what stands around it, so that a few recorded speakers are not learned by heart."""
+    mel, mean = mel.copy(), mel.mean(0)
+    frames, bins = mel.shape
+    for _ in range(HIDDEN_BANDS):
+        first, size = int(draw.integers(bins)), int(draw.integers(BAND_BINS + 1))
+        mel[:, first : first + size] = mean[first : first + size]
+    for _ in range(frames // EVERY_FRAMES):
+        first, size = int(draw.integers(frames)), int(draw.integers(HIDDEN_FRAMES + 1))
+        mel[first : first + size] = mean
+    return mel
 
 
 def padded(wave: np.ndarray, hop: int) -> np.ndarray:

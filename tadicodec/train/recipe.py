@@ -47,11 +47,12 @@ class DataConfig:
     bare_text: float = 0.0  # codec: probability that a training text comes without punctuation
     damage: float = 0.0  # codec: probability that the encoder hears a training clip damaged (data/damage.py)
     voices: float = 0.0  # codec: probability that a training clip is played faster and higher or slower and lower
+    masks: float = 0.0  # codec: probability that the encoder hears a training clip with gaps in time and frequency
     shares: dict[str, float] = field(default_factory=dict)  # codec, vocoder: of the time, by source (data/balance.py)
 
     def __post_init__(self) -> None:
         require_range("data", self, 1, math.inf, "frames", "min_frames", "max_frames", "crop_frames")
-        require_range("data", self, 0, 1, "bare_text", "damage", "voices")
+        require_range("data", self, 0, 1, "bare_text", "damage", "voices", "masks")
 
 
 def run_recipe(path: Path | str, overrides: list[str], progress: bool = True, model: str | None = None) -> TrainState:
@@ -170,7 +171,8 @@ def speech_splits(data: DataConfig, tokenizer: TextTokenizer, mel: MelConfig) ->
         times = hearings(features.clips, data.shares) if balanced else None
         return Data([clip.frames for clip in features.clips], Collator(features, tokenizer, bare, hearing), times)
 
-    train = split(data.train_split, data.bare_text, bool(data.shares), voices=data.voices, damage=data.damage)
+    heard = {"voices": data.voices, "damage": data.damage, "masks": data.masks}
+    train = split(data.train_split, data.bare_text, bool(data.shares), **heard)
     valid = {"valid": split(data.valid_split)}
     if f"{data.valid_split}_unseen" in splits_of(data.features):
         valid["valid_unseen"] = split(f"{data.valid_split}_unseen")

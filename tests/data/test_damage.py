@@ -40,6 +40,14 @@ def test_noise_and_rooms_are_as_far_below_as_they_say() -> None:
     assert np.abs(tail[:119]).max() < 1e-6  # the first wall
 
 
+def test_a_microphone_changes_frequencies_by_at_most_what_it_may() -> None:
+    heard = damage.coloured(WAVE, draw(), most=6)
+    ratio = np.abs(np.fft.rfft(heard)) / np.abs(np.fft.rfft(WAVE)).clip(1e-9)
+    gain = 20 * np.log10(ratio[np.abs(np.fft.rfft(WAVE)) > 1e-3])
+    assert np.abs(gain).max() <= 6.01 and gain.max() - gain.min() > 6
+    assert np.allclose(damage.coloured(WAVE, draw(), most=0), WAVE, atol=1e-6)
+
+
 def test_levels_clip_at_full_scale() -> None:
     assert damage.rms(damage.level(WAVE, -30)) == pytest.approx(damage.rms(WAVE) / 10**1.5, rel=1e-3)
     assert np.abs(damage.level(WAVE, 60)).max() == 1.0

@@ -55,9 +55,22 @@ def test_another_voice_is_another_target(features: Features) -> None:
     assert torch.equal(heard["bandwidth"] < plain["bandwidth"], slower)  # slower is lower, and lacks the highest bins
 
 
+def test_gaps_are_the_encoders_alone(features: Features) -> None:
+    """Part of what is heard is each bin's mean, the rest and the target are as they were."""
+    plain, heard = batch(features, [0, 1, 2]), batch(features, [0, 1, 2], masks=1.0)
+    assert torch.equal(heard["mel"], plain["mel"]) and torch.equal(heard["speaker"], plain["speaker"])
+    for was, now, length in zip(plain["heard"], heard["heard"], plain["lengths"]):
+        was, now = was[:length], now[:length]
+        hidden = was != now
+        assert 0 < hidden.float().mean() < 0.6
+        assert torch.allclose(now[hidden], was.mean(0).expand_as(was)[hidden], atol=1e-4)
+        whole = hidden.all(0) | hidden.all(1)[:, None]
+        assert torch.equal(hidden, whole.expand_as(hidden))  # whole bands and whole moments
+
+
 def test_a_clip_is_drawn_for_itself(features: Features) -> None:
     """The same draws whatever happens to the clips before; again the same from the same generator."""
-    hearing, generator = Hearing(features, MEL, damage=0.5, voices=0.5), torch.Generator().manual_seed(1)
+    hearing, generator = Hearing(features, MEL, damage=0.5, voices=0.5, masks=0.5), torch.Generator().manual_seed(1)
     first = [hearing(clip, generator) for clip in features.clips]
     again = torch.Generator().manual_seed(1)
     calm = Hearing(features, MEL)
