@@ -32,6 +32,7 @@ from tadicodec.pipeline import waves
 from tadicodec.pipeline.decoding import Renderer
 from tadicodec.pipeline.encoding import WaveEncoder
 from tadicodec.pipeline.limits import TOKEN_RATE, Limits
+from tadicodec.pipeline.reading import read_all, reads
 from tadicodec.pipeline.streaming import STREAM_SECONDS, Utterance, open_stream, render_all
 from tadicodec.pipeline.vocoding import vocode
 from tadicodec.pipeline.waves import Generators, Prompts, Texts, Wave
@@ -181,6 +182,8 @@ class Codec:
         items or one an item. steps, guidance: None takes the model's own. generator: one (its numbers are drawn item by
         item, so a batch gets what single items get in turn), one an item, or None for seed 0.
 
+        Where a text is None, the model reads it in the codes, if it can (`read`); "" is for codes that say nothing.
+
         Raises:
             InputError: codes outside the codebook or no integers, a text too long for the model, steps below 1.
         """
@@ -215,6 +218,19 @@ class Codec:
         solver = self.limits.solver(steps, guidance)
         stream = open_stream(self.renderer, Utterance.of(speech, prompt), solver, generator, seconds)
         yield from stream.feed(speech.codes[0, : int(speech.lengths[0])])
+
+    def read(self, speech: Speech | Codes) -> tuple[str, ...]:
+        """What codes say, by the codes alone: one text an utterance, lower-case words without punctuation. The model's
+        aligner hears letters in them, its text model knows English. What `encode` heard in the wave is far better.
+
+        Raises:
+            InputError: as `decode`, and for a model that cannot read, such as the published ones.
+        """
+        speech = to_speech(speech)
+        self.limits.check(speech, [])
+        if not reads(self.limits):
+            raise InputError(f"{self.name} has no aligner of letters, so it cannot read codes")
+        return tuple(read_all(self.renderer, row[:length]) for row, length in zip(speech.codes, speech.lengths))
 
     def words(self, speech: Speech) -> list[Word]:
         """The words of one utterance's text and when each is said, in seconds: found in codes and text alone. Raises

@@ -86,6 +86,7 @@ class AutoencoderConfig:
     voice_heads: int = 0  # ours; heads that attend to the prompt's frames to sum up its voice; 0: their mean does
     text_layers: int = 2  # ours; blocks that read the characters, in models with a prior
     aligner_layers: int = 2  # ours; blocks that find where they are spoken, in models with a prior
+    aligner_conformer: bool = False  # ours; a convolution behind each of those blocks
     transcriber_layers: int = 0  # ours; blocks that write down what the encoder hears; 0: no transcriber
     transcriber_conformer: bool = False  # ours; a convolution behind each of those blocks
 

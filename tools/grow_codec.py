@@ -24,8 +24,8 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.convolution import Convolution
 from tadicodec.model.transformer import Block
 
-SIZES = ("encoder_num_layers", "prior_layers", "transcriber_layers", "voice_heads")
-CONVOLVED = ("encoder_conformer", "transcriber_conformer")
+SIZES = ("encoder_num_layers", "prior_layers", "transcriber_layers", "aligner_layers", "voice_heads")
+CONVOLVED = ("encoder_conformer", "transcriber_conformer", "aligner_conformer")
 
 
 def grow(source: str, out: Path, sizes: dict[str, int], seed: int = 0) -> None:

@@ -14,13 +14,15 @@ from tadicodec.cli.paths import Job
 if TYPE_CHECKING:
     import numpy as np
 
+    from tadicodec.cli.words import Words
     from tadicodec.codec import Codec
     from tadicodec.speech import Prompt, Speech
 
 
-def encode_jobs(codec: Codec, jobs: Sequence[Job], texts: Sequence[str | None]) -> list[Speech]:
-    """Encode the input of each job, with its text (None: the codec's own transcript). Raises InputError."""
+def encode_jobs(codec: Codec, jobs: Sequence[Job], words: Words) -> list[Speech]:
+    """Encode the input of each job, with its text. Raises InputError."""
     found: dict[Job, Speech] = {}
+    texts = [words.of(job) for job in jobs]
     short = [(job, text) for job, text in zip(jobs, texts, strict=True) if not is_long(job)]
     if short:
         waves = [read_wave(job, codec.sample_rate) for job, _ in short]
@@ -29,7 +31,7 @@ def encode_jobs(codec: Codec, jobs: Sequence[Job], texts: Sequence[str | None]) 
     for job, text in zip(jobs, texts, strict=True):
         if job not in found:
             found[job] = codec.encode_blocks(read_blocks(job, codec.sample_rate), text)
-    return [found[job] for job in jobs]
+    return [words.sent(found[job]) for job in jobs]
 
 
 def decode_items(

@@ -92,8 +92,7 @@ class Encoder(Worker):
         return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[Speech]:
-        texts = [self.words.of(job) for job in jobs]
-        return encode_jobs(self.codec, jobs, texts)
+        return encode_jobs(self.codec, jobs, self.words)
 
     def write(self, job: Job, result: Speech) -> Receipt:
         from tadicodec.outputs import write_all, write_bytes

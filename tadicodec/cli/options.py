@@ -66,7 +66,7 @@ def add_text(parser: argparse.ArgumentParser, default: str) -> None:
 def add_words(parser: argparse.ArgumentParser) -> None:
     """Declare the ways to say what a recording says; `cli.words.Words` reads them."""
     add_text(parser, "IN.txt beside IN, or else what the model's transcriber hears")
-    parser.add_argument("--no-text", action="store_true", help="let the codes speak alone")
+    parser.add_argument("--no-text", action="store_true", help="send codes alone; who decodes them reads them")
     parser.add_argument("--asr", metavar="M", help="transcribe with a Whisper model: a folder or a Hugging Face id")
 
 

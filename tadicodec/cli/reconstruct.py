@@ -57,8 +57,7 @@ class Reconstructor(Worker):
         return seconds_of(job)
 
     def process(self, jobs: list[Job]) -> list[tuple[Iterable[np.ndarray], Speech]]:
-        texts = [self.words.of(job) for job in jobs]
-        items = encode_jobs(self.codec, jobs, texts)
+        items = encode_jobs(self.codec, jobs, self.words)
         waves = decode_items(self.codec, items, [self.prompt] * len(items), self.sampling, None)
         return list(zip(waves, items, strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tadicodec.cli.audio_io import is_pipe, read_wave
@@ -13,6 +14,7 @@ from tadicodec.errors import InputError
 if TYPE_CHECKING:
     from tadicodec.codec import Codec
     from tadicodec.eval.judges.transcribe import Transcriber
+    from tadicodec.speech import Speech
 
 ASR_RATE = 16000
 
@@ -24,6 +26,7 @@ class Words:
         asked = [args.text is not None, args.no_text, args.asr is not None]
         if sum(asked) > 1:
             raise InputError("--text, --no-text and --asr exclude each other; give one of them")
+        self.withheld: bool = args.no_text
         self.text = "" if args.no_text else one_text(args.text, folder)
         self.asr: str | None = args.asr
         self.transcriber: Transcriber | None = None
@@ -44,3 +47,7 @@ class Words:
                 raise InputError("--asr reads the recording twice, which a pipe does not allow; give a file")
             return self.transcriber(read_wave(job, ASR_RATE))
         return sidecar_text(job.source)
+
+    def sent(self, speech: Speech) -> Speech:
+        """An utterance as it is sent: with --no-text its text is unknown, so that who decodes it may read its codes."""
+        return replace(speech, text=(None,)) if self.withheld else speech

@@ -10,31 +10,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tadicodec.model.lengths import valid
-from tadicodec.model.transformer import Block, BlockConfig, key_mask, normalise, rotary_tables
+from tadicodec.model.convolution import Convolution, run_conformer
+from tadicodec.model.transformer import Block, BlockConfig, normalise
 
 STEPS_PER_TOKEN = 4  # 6.25 Hz -> 25 Hz: more steps than spoken letters
 
 
 class Aligner(nn.Module):
-    """A network that says, for each quarter of a token [B, 4 T], which character is spoken there."""
+    """A network that says, for each quarter of a token [B, 4 T], which character is spoken there; where `convolved`,
+    with a convolution behind every block."""
 
-    def __init__(self, dims: int, block: BlockConfig, layers: int, vocabulary: int) -> None:
+    def __init__(self, dims: int, block: BlockConfig, layers: int, vocabulary: int, convolved: bool = False) -> None:
         super().__init__()
         self.head_size = block.hidden_size // block.num_heads
         self.spread = nn.Linear(dims, block.hidden_size * STEPS_PER_TOKEN)
         self.layers = nn.ModuleList(Block(block) for _ in range(layers))
+        self.conformer = nn.ModuleList(Convolution(block.hidden_size) for _ in range(layers if convolved else 0))
         self.out = nn.Linear(block.hidden_size, vocabulary + 1)  # the blank comes last
         nn.init.zeros_(self.out.weight)  # until it knows how often letters come it has nothing to tell the encoder
 
     def forward(self, quantized: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Quantized vectors [B, T, 14], lengths [B] tokens -> logits [B, 4 T, vocabulary + 1]."""
         x = self.spread(quantized).unflatten(-1, (STEPS_PER_TOKEN, -1)).flatten(1, 2)
-        mask = None if lengths is None else key_mask(valid(lengths * STEPS_PER_TOKEN, x.shape[1]))
-        rotary = rotary_tables(torch.arange(x.shape[1], device=x.device)[None], self.head_size)
-        for layer in self.layers:
-            x = layer(x, rotary, mask)
-        return self.out(normalise(x))
+        steps = None if lengths is None else lengths * STEPS_PER_TOKEN
+        return self.out(normalise(run_conformer(self.layers, self.conformer, x, steps, self.head_size)))
 
 
 @torch.no_grad()

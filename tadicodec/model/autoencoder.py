@@ -40,7 +40,8 @@ class Autoencoder(nn.Module):
         if config.transcriber_layers:
             self.transcriber = Transcriber(block, config.transcriber_layers, config.transcriber_conformer)
         if config.aligned:
-            self.aligner = Aligner(config.vq_emb_dim, block, config.aligner_layers, config.text_vocab_size)
+            sizes = config.aligner_layers, config.text_vocab_size, config.aligner_conformer
+            self.aligner = Aligner(config.vq_emb_dim, block, *sizes)
 
     # encode ---------------------------------------------------------------------------------------------------------
 

@@ -18,15 +18,15 @@ class Script:
     """The words of an utterance and the token at which each begins, which is first estimated in proportion to time."""
 
     def __init__(self, text: str | None, tokens: int) -> None:
-        self.known = text is not None
+        self.given = text is not None
         self.words = WORD.findall(text or "")
         letters = [0, *accumulate(len(word) for word in self.words)]
         self.starts = [(a + b) / 2 * tokens / letters[-1] for a, b in zip(letters, letters[1:])]
 
     def between(self, start: float, stop: float | None) -> str | None:
-        """The words that begin in tokens start .. stop (None: and later), as one text; None where the text is
-        unknown."""
-        if not self.known:
+        """The words that begin in tokens start .. stop (None: and later), as one text; None where the text is unknown
+        and none was read."""
+        if not self.given and not self.words:
             return None
         spoken = (start <= place and (stop is None or place < stop) for place in self.starts)
         return "".join(word for word, said in zip(self.words, spoken) if said).strip()
@@ -36,6 +36,13 @@ class Script:
         first = sum(start < place for start in self.starts)
         sizes = accumulate(len(word) for word in self.words[first:])
         return [index for index, size in enumerate(sizes, start=first) if size <= most]
+
+    def read(self, place: float, words: Sequence[str], starts: Sequence[float]) -> None:
+        """Take words that begin at these tokens for all that begin at `place` or later."""
+        kept = sum(start < place for start in self.starts)
+        new = [index for index, start in enumerate(starts) if start >= place]
+        self.words[kept:] = [words[index].rstrip() + " " for index in new]
+        self.starts[kept:] = [starts[index] for index in new]
 
     def begin(self, words: Sequence[int], starts: Sequence[float]) -> None:
         """Say where these words really begin. All later ones come after them."""

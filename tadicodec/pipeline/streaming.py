@@ -16,17 +16,14 @@ from torch import Tensor
 from tadicodec.config import SolverConfig
 from tadicodec.errors import InputError
 from tadicodec.guards import arguments
-from tadicodec.model import quantizer
-from tadicodec.model.aligner import STEPS_PER_TOKEN, forced_alignment
-from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.pipeline.decoding import Item, Renderer, decode_batch, draw
 from tadicodec.pipeline.limits import LONGEST_PIECE
 from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Cutter, Script
+from tadicodec.pipeline.reading import MOST_LETTERS, read, read_window, word_starts
 from tadicodec.pipeline.vocoding import WaveStream, Window
 from tadicodec.pipeline.waves import generator_of
 from tadicodec.speech import FRAMES_PER_TOKEN, Prompt, Speech
 
-MOST_LETTERS = 4.0  # a token; 25 a second
 BLEND_FRAMES = 8
 STREAM_SECONDS = 1.44  # 9 tokens a window
 SHORTEST_WINDOW = 0.64  # seconds
@@ -76,6 +73,7 @@ class MelStream:
     def __init__(
         self, renderer: Renderer, utterance: Utterance, solver: SolverConfig, generator: torch.Generator, cutter: Cutter
     ) -> None:
+        self.renderer = renderer
         self.model, self.limits, self.config = renderer.model, renderer.limits, renderer.config
         self.utterance, self.cutter = utterance, cutter
         self.solver, self.generator = solver, generator
@@ -113,8 +111,7 @@ class MelStream:
         end: int | None = self.place + taken
         if end == self.utterance.tokens:
             end = None  # every word left is said in it
-        elif self.config.autoencoder.aligned:
-            self.listen(taken)
+        self.find(taken, end is None)
         prompt, words = self.prompt(), self.script.between(self.place, end)
         noise = self.noise[: taken * FRAMES_PER_TOKEN]
         item = Item(self.codes[:taken], noise, self.limits.text_ids(words, prompt), prompt)
@@ -147,31 +144,17 @@ class MelStream:
         said = self.limits.join(given.text, words)
         return Prompt(torch.cat([given.mel, mel]), torch.cat([given.codes, codes]), said)
 
-    def listen(self, taken: int) -> None:
-        """Find in the next `taken` tokens where the next words are said."""
-        indices = self.script.ahead(self.place, int(MOST_LETTERS * taken) + 20)
-        words, encode = [self.script.words[index] for index in indices], self.limits.tokenizer.encode
-        ids = encode("".join(words)) if words else []
-        if not ids:
-            return
-        heard = torch.cat([self.before[0], self.codes[:taken]])
-        times = spoken_at(self.model, heard, len(self.before[0]), torch.tensor(ids))
-        first = [len(encode("".join(words[:count]))) for count in range(len(words))]
-        first = [min(letter + (letter > 0), len(ids) - 1) for letter in first]  # behind the space
-        self.script.begin(indices, [self.place + times[letter] for letter in first])
-
-
-def spoken_at(model: Autoencoder, codes: Tensor, skip: int, text_ids: Tensor, *, whole: bool = False) -> list[float]:
-    """When each of text_ids [L] begins in codes [T], in tokens after the first `skip`.
-
-    Characters that are not said any more are at infinity, unless the `whole` text is said in these codes.
-    """
-    device = model.vq_in_linear.bias.device
-    logits = model.aligner(quantizer.from_codes(codes[None].to(device), model.config.vq_emb_dim))
-    logits = logits[:, skip * STEPS_PER_TOKEN :]
-    steps, letters = torch.tensor([logits.shape[1]], device=device), torch.tensor([len(text_ids)], device=device)
-    times = forced_alignment(logits, steps, text_ids[None].to(device), letters, whole=whole)[0].cpu()
-    return torch.where(times < logits.shape[1], times / STEPS_PER_TOKEN, torch.inf).tolist()
+    def find(self, taken: int, last: bool) -> None:
+        """Find out what is said in the next `taken` tokens, the `last` ones or not: read it, where nobody gave a text;
+        or else see where the next words of the text begin."""
+        heard, before = torch.cat([self.before[0], self.codes[:taken]]), len(self.before[0])
+        if not self.script.given:
+            read_window(self.renderer, self.script, heard, self.place, before, self.prompt())
+        elif not last and self.config.autoencoder.aligned:
+            indices = self.script.ahead(self.place, int(MOST_LETTERS * taken) + 20)
+            starts = word_starts(self.renderer, [self.script.words[index] for index in indices], heard, before)
+            if starts:
+                self.script.begin(indices, [self.place + start for start in starts])
 
 
 def open_stream(
@@ -211,7 +194,8 @@ def render_all(
             stream = Stream(renderer, Utterance.of(one, prompt), solver, generator, limits.cutter())
             waves[i] = torch.cat(list(stream.feed(one.codes[0])))
         else:
-            noise = draw(int(one.lengths[0]), renderer.config.mel.num_mels, generator)
-            items[i] = Item(one.codes[0].cpu(), noise, limits.text_ids(one.text[0], prompt), prompt)
+            noise, text = draw(int(one.lengths[0]), renderer.config.mel.num_mels, generator), one.text[0]
+            text = read(renderer, one.codes[0], prompt) if text is None else text
+            items[i] = Item(one.codes[0].cpu(), noise, limits.text_ids(text, prompt), prompt)
     waves |= zip(items, renderer.render(list(items.values()), solver), strict=True)
     return [waves[i][: int(samples)] for i, samples in enumerate(speech.samples)]

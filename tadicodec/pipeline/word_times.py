@@ -11,8 +11,8 @@ from torch import Tensor
 from tadicodec.errors import InputError
 from tadicodec.pipeline.decoding import Renderer
 from tadicodec.pipeline.limits import TOKEN_RATE
-from tadicodec.pipeline.pieces import Script
-from tadicodec.pipeline.streaming import CONTINUE_TOKENS, MOST_LETTERS, spoken_at
+from tadicodec.pipeline.pieces import CONTINUE_TOKENS, Script
+from tadicodec.pipeline.reading import MOST_LETTERS, spoken_at
 from tadicodec.speech import Speech
 from tadicodec.text.captions import Word
 from tadicodec.text.tokens import ByteTokenizer

@@ -15,7 +15,7 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.decoder import Conditioning
 from tadicodec.model.lengths import valid
 from tadicodec.model.transcriber import CHARACTERS
-from tadicodec.train.codec_objective import CodecObjective
+from tadicodec.train.codec_objective import ALONE, CodecObjective
 from tadicodec.train.known_codes import KnownCodes
 from tadicodec.train.resting import resting
 from tadicodec.train.speaker_loss import SpeakerHead, patches, voice_error
@@ -53,18 +53,15 @@ class CodecNetwork(nn.Module):
         if name == "transcriber":
             return self.objective.transcript_weight > 0
         part = self.objective.part
-        return part == "all" or part == "decoder" and name in ("decoder", "text_emb", "vq_out_linear")
+        return part in ("all", name) or part == "decoder" and name in ("text_emb", "vq_out_linear")
 
     def forward(self, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss terms of a batch, by name: scalars, and logits [B, S, V + 1] for the CTC losses. draws: what is
         random about the step."""
         tokens = batch["lengths"] // self.codec.config.down_sample_factor
         terms: dict[str, Tensor] = {}
-        if self.objective.part == "transcriber":
-            with torch.no_grad():
-                hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"])
-            terms["transcript_logits"] = self.transcribe(hidden, batch)
-            return terms
+        if self.objective.part in ALONE:
+            return self.listen(batch, tokens)
         if self.objective.part == "decoder":
             quantized, times = self.known(batch)
         else:
@@ -77,6 +74,16 @@ class CodecNetwork(nn.Module):
             quantized, times = self.quantize(hidden, batch, tokens, terms)
         self.flow(batch, draws, self.prepare(batch, draws, self.codec.condition(quantized, tokens), times), terms)
         return terms
+
+    def listen(self, batch: Batch, tokens: Tensor) -> dict[str, Tensor]:
+        """The logits of the transcriber or the aligner, whichever learns alone behind an encoder that rests."""
+        with torch.no_grad():
+            hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"])
+            if self.objective.part == "aligner":
+                quantized = quantizer.quantize(self.codec.project(hidden, batch["lengths"]))
+        if self.objective.part == "aligner":
+            return {"ctc_logits": self.codec.aligner(quantized, tokens)}
+        return {"transcript_logits": self.transcribe(hidden, batch)}
 
     def transcribe(self, hidden: Tensor, batch: Batch) -> Tensor:
         """What the transcriber makes of encoder states [B, S, H]: logits [B, S, 29]."""

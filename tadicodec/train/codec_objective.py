@@ -11,8 +11,10 @@ from tadicodec.guards.fields import require_range
 PARTS = {  # which weights have nothing to train where a part learns alone
     "all": (),
     "decoder": ("ctc", "transcript", "early"),
+    "aligner": ("transcript", "early", "hear", "speaker", "voice"),
     "transcriber": ("ctc", "early", "hear", "speaker", "voice"),
 }
+ALONE = {"aligner": "ctc", "transcriber": "transcript"}  # what learns by its own loss and no other
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class CodecObjective:
     voice_weight: float = 0.0  # of how differently the voices of the prior's mel and of the recording are summed up
     prompt_degrade: float = 0.0  # probability of an item whose prompt is as the encoder hears it; what follows is clean
     part: str = "all"  # "decoder": encoder, quantizer and aligner stay as they are, so that codes stay valid ("decoder
-    # continued training" of the paper); "transcriber": that alone learns
+    # continued training" of the paper); "aligner", "transcriber": that alone learns
     time_sampling: str = "uniform"  # "logit_normal"; "squared" (t = u^2) dwells on the noisy end, where codes and text
     # decide; the rest of the path is denoising, which is learned early
 
@@ -49,8 +51,9 @@ class CodecObjective:
         for name in PARTS[self.part]:
             if getattr(self, f"{name}_weight") > 0:
                 raise InputError(f"objective: {name}_weight has nothing to train where only the {self.part} learns")
-        if self.part == "transcriber" and self.transcript_weight == 0:
-            raise InputError("objective: a transcriber that learns alone needs a transcript_weight, such as 1")
+        loss = ALONE.get(self.part)
+        if loss and getattr(self, f"{loss}_weight") == 0:
+            raise InputError(f"objective: the {self.part}, where it learns alone, needs a {loss}_weight, such as 1")
         if self.voice_weight > 0 and self.speaker_weight == 0:
             raise InputError("objective: voice_weight compares what speaker_weight trains; give that, too")
         if self.time_sampling not in ("uniform", "logit_normal", "squared"):

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tadicodec.model import quantizer
+from tadicodec.model.aligner import STEPS_PER_TOKEN
 from tadicodec.model.transcriber import best_path
+from tadicodec.pipeline.reading import BYTES, letter_scores
 from tadicodec.text.normalize import from_letters
 from tadicodec.train.speaker_loss import voice_error
 from tadicodec.train.task import Batch
@@ -25,10 +28,11 @@ PROMPT = 0.3  # of a clip's frames, where it is given
 
 @torch.no_grad()
 def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Word error rates of a batch: "errors/own" of what the encoder hears, and of the prior's mel made of codes alone
-    ("errors/codes"), codes and text ("errors/text"), and the same with the clip's beginning as a prompt
-    ("errors/prompt"). Of a model that sums up voices by attention also "voice/text" and "voice/prompt": 1 - cosine to
-    the recording behind the prompt. Nothing for a model without a transcriber and a prior."""
+    """Word error rates of a batch: "errors/own" of what the encoder hears, "errors/read" of what the aligner reads in
+    codes (models whose text is bytes), and of the prior's mel made of codes alone ("errors/codes"), codes and text
+    ("errors/text"), and the same with the clip's beginning as a prompt ("errors/prompt"). Of a model that sums up
+    voices by attention also "voice/text" and "voice/prompt": 1 - cosine to the recording behind the prompt. Nothing for
+    a model without a transcriber and a prior."""
     shape = network.codec.config
     if not shape.transcriber_layers or not shape.prior_layers:
         return {}
@@ -36,6 +40,8 @@ def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dic
     letters = zip(batch["letters"].tolist(), batch["letter_lengths"].tolist())
     said = [from_letters(ids[:size]) for ids, size in letters]
     rates = {f"errors/{name}": rate(said, read(network, mel, batch["lengths"])) for name, mel in mels.items()}
+    if shape.text_vocab_size == BYTES:
+        rates["errors/read"] = rate(said, letters_read(network, mels["own"], batch["lengths"]))
     found = {name: torch.tensor(value, device=batch["lengths"].device) for name, value in rates.items()}
     prior = network.codec.decoder.prior
     if shape.voice_heads and prior is not None:
@@ -76,3 +82,11 @@ def read(network: CodecNetwork, mel: Tensor, lengths: Tensor) -> list[str]:
     states = network.codec.config.states(lengths)
     logits = network.codec.transcriber(network.codec.encoder(mel.float(), lengths), states)
     return [from_letters(ids) for ids in best_path(logits, states)]
+
+
+def letters_read(network: CodecNetwork, mel: Tensor, lengths: Tensor) -> list[str]:
+    """What the aligner reads, letter by letter, in the codes of mel [B, F, 128], lengths [B] frames."""
+    codec = network.codec
+    tokens = lengths // codec.config.down_sample_factor
+    logits = codec.aligner(quantizer.quantize(codec.latents(mel.float(), lengths)), tokens)
+    return [from_letters(ids) for ids in best_path(letter_scores(logits), tokens * STEPS_PER_TOKEN)]

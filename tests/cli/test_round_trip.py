@@ -155,7 +155,7 @@ def test_text_option_file_and_none(cli, encoded, tiny_model, tmp_path):
         assert cli("decode", tmp_path / "t.tdc", tmp_path / "t.wav", "--model", tiny_model, "--overwrite").code == 0
     os.remove(tmp_path / "voice.txt")
     assert cli("encode", wave, tmp_path / "u.tdc", "--model", tiny_model, "--no-text").code == 0
-    assert read_tokens(tmp_path / "u.tdc").text == ("",)
+    assert read_tokens(tmp_path / "u.tdc").text == (None,)  # who decodes it may read the codes
     assert cli("decode", tmp_path / "u.tdc", tmp_path / "u.wav", "--model", tiny_model).code == 0
     assert cli("encode", wave, tmp_path / "v.tdc", "--model", tiny_model).code == 0
     samples, rate = read_audio(wave)

@@ -66,3 +66,15 @@ def test_aligner_ignores_padding() -> None:
     quantized, lengths = torch.randn(2, 10, 14), torch.tensor([10, 6])
     together = aligner(quantized, lengths)
     torch.testing.assert_close(together[1, :24], aligner(quantized[1:, :6])[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("convolved", [False, True])
+def test_batch_equals_single(convolved: bool) -> None:
+    torch.manual_seed(0)
+    network = Aligner(14, BlockConfig(8, 2, 16), 2, 5, convolved).eval()
+    torch.nn.init.normal_(network.out.weight)
+    quantized, lengths = torch.randn(2, 9, 14), torch.tensor([9, 5])
+    with torch.no_grad():
+        both, alone = network(quantized, lengths), network(quantized[1:, :5])
+    torch.testing.assert_close(both[1:, :20], alone)
+    assert len(network.conformer) == (2 if convolved else 0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tadicodec.codec import Codec
 from tadicodec.errors import InputError
-from tadicodec.pipeline import streaming
+from tadicodec.pipeline import reading, streaming
 from tadicodec.pipeline.encoding import parts_of
 from tadicodec.pipeline.pieces import Cutter
 from tadicodec.pipeline.streaming import Stream, Utterance, open_stream
@@ -87,7 +87,7 @@ def test_windows_get_the_words_that_are_said_in_them(codec: Codec, monkeypatch: 
     words, place = ["all", "the", "words", "come", "late"], {"all": 20, "the": 21, "words": 22, "come": 30, "late": 36}
     seen: list[tuple[int, str]] = []
 
-    def spoken(model, codes, skip, ids) -> list[float]:
+    def spoken(model, codes, skip, ids, whole) -> list[float]:
         now = stream.mels.place
         said = bytes(ids.tolist()).decode().split()
         assert len(codes) - skip <= 9
@@ -98,7 +98,7 @@ def test_windows_get_the_words_that_are_said_in_them(codec: Codec, monkeypatch: 
         seen.append((stream.mels.place, bytes(items[0].text_ids.tolist()).decode()))
         return [torch.zeros(len(items[0].codes) * 8, 128)]
 
-    monkeypatch.setattr(streaming, "spoken_at", spoken)
+    monkeypatch.setattr(reading, "spoken_at", spoken)
     monkeypatch.setattr(streaming, "decode_batch", decode)
     stream = receive(codec, Utterance(40, 40 * 3840, " ".join(words), None))
     list(stream.feed(torch.zeros(40, dtype=torch.long)))

@@ -18,8 +18,8 @@ from tests.train.test_loop import TINY
 def test_more_blocks_change_nothing(tmp_path: Path) -> None:
     before = tiny_codec(**TINY)
     before.save_pretrained(tmp_path / "small")
-    sizes = ["--encoder-layers", "3", "--prior-layers", "2", "--transcriber-layers", "2"]
-    sizes += ["--encoder-conformer", "--transcriber-conformer"]
+    sizes = ["--encoder-layers", "3", "--prior-layers", "2", "--transcriber-layers", "2", "--aligner-layers", "2"]
+    sizes += ["--encoder-conformer", "--transcriber-conformer", "--aligner-conformer"]
     assert grow_codec.main([str(tmp_path / "small"), str(tmp_path / "grown"), *sizes]) == 0
     after = Codec.from_pretrained(tmp_path / "grown")
     assert after.config.autoencoder.encoder_num_layers == 3 and after.config.autoencoder.prior_layers == 2
@@ -28,6 +28,7 @@ def test_more_blocks_change_nothing(tmp_path: Path) -> None:
     assert torch.equal(codes, own) and len(after.model.encoder.conformer) == 3
     assert len(after.model.transcriber.conformer) == 2
     torch.testing.assert_close(said[0], heard[0])
+    assert before.read(codes) == after.read(codes) and len(after.model.aligner.conformer) == 2
     noise, solver = torch.randn(1, 64, 128), SolverConfig(steps=2, guidance=1.0)
     with torch.no_grad():
         old, new = (codec.model.decode(codes, noise, solver) for codec in (before, after))

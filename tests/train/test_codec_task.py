@@ -111,22 +111,24 @@ def test_what_judges_needs_something_to_judge() -> None:
         CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, hear_weight=1.0))
 
 
-def test_a_transcriber_that_learns_alone() -> None:
+@pytest.mark.parametrize(("part", "term"), [("transcriber", "transcript"), ("aligner", "ctc")])
+def test_what_hears_learns_alone(part: str, term: str) -> None:
     """Nothing else gets a gradient, so codes stay valid."""
-    rules = {"entropy_weight": 0.0, "transcript_weight": 0.5}
+    rules = {"entropy_weight": 0.0, f"{term}_weight": 0.5}
     torch.manual_seed(0)
-    config = tiny_config(transcriber_layers=2, transcriber_conformer=True)
-    task = CodecTask(config, CodecObjective(**rules, part="transcriber"))
+    config = tiny_config(**{f"{part}_layers": 2, f"{part}_conformer": True})
+    task = CodecTask(config, CodecObjective(**rules, part=part))
     ((_, loss, metrics),) = task.losses(two_clips(), torch.Generator().manual_seed(0))
-    assert set(metrics) == {"transcript"} and torch.isclose(loss, 0.5 * metrics["transcript"])
+    assert set(metrics) == {term} and torch.isclose(loss, 0.5 * metrics[term])
     loss.backward()
     for name, parameter in task.networks["codec"].codec.named_parameters():
-        assert (parameter.grad is not None) == name.startswith("transcriber."), name
+        assert (parameter.grad is not None) == name.startswith(f"{part}."), name
 
 
 def test_what_a_part_alone_cannot_learn() -> None:
-    with pytest.raises(InputError, match="transcript_weight"):
-        CodecObjective(part="transcriber")
+    for part, weight in (("transcriber", "transcript_weight"), ("aligner", "ctc_weight")):
+        with pytest.raises(InputError, match=weight):
+            CodecObjective(part=part)
     with pytest.raises(InputError, match="hear_weight has nothing to train where only the transcriber learns"):
         CodecObjective(part="transcriber", transcript_weight=1.0, hear_weight=1.0)
     with pytest.raises(InputError, match="transcript_weight has nothing to train where only the decoder learns"):

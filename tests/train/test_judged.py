@@ -9,7 +9,7 @@ from tadicodec.train.codec_task import CodecTask
 from tests.conftest import tiny_config
 from tests.train.test_codec_task import two_clips
 
-WORDS = {f"errors/{name}" for name in ("own", "codes", "text", "prompt")}
+WORDS = {f"errors/{name}" for name in ("own", "read", "codes", "text", "prompt")}
 VOICES = {"voice/text", "voice/prompt"}
 
 
@@ -29,9 +29,11 @@ def test_validation_counts_words_and_training_does_not() -> None:
     assert not counted(task)
     network.eval()
     assert counted(task).keys() == WORDS
-    transcriber = network.codec.transcriber  # writes spaces alone: every word is missing
-    torch.nn.init.zeros_(transcriber.out.weight)
+    transcriber, aligner = network.codec.transcriber, network.codec.aligner  # write spaces alone: every word is missing
+    for part in (transcriber, aligner):
+        torch.nn.init.zeros_(part.out.weight)
     transcriber.out.bias.data = torch.tensor([0.0] + [-9.0] * 28)
+    aligner.out.bias.data = torch.full((257,), -9.0).index_fill(0, torch.tensor(ord(" ")), 0.0)
     assert set(counted(task).values()) == {1.0}
 
 

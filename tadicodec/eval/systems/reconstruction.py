@@ -18,6 +18,7 @@ from tadicodec.eval.utterances.bitrate import count_bits
 from tadicodec.eval.utterances.cases import Case
 from tadicodec.eval.utterances.choice import number, vocabulary, wrong_words
 from tadicodec.eval.utterances.recordings import Recordings
+from tadicodec.pipeline.reading import reads
 from tadicodec.pipeline.waves import to_samples
 from tadicodec.tdc.container import squeezed_bytes, to_bytes
 from tadicodec.tdc.saved_prompt import prompt_to_bytes
@@ -30,6 +31,7 @@ CONDITIONS = {  # as --conditions calls them, and their rows
     "text": "reference text",
     "own": "own transcript",
     "none": "no text",
+    "unread": "codes alone",
     "wrong10": "10 % wrong words",
     "wrong20": "20 % wrong words",
     "prompt": "text and prompt",
@@ -49,8 +51,12 @@ class Reconstruct:
         self.codec = codec = setup.load_codec()
         self.solver = codec.limits.solver(setup.steps, setup.guidance)
         self.encoder = Encoder(codec, setup.recordings)
-        offered = {"own": codec.transcribes, "prompt": setup.chosen.prompted}
-        refused = {"own": f"{codec.name} has no transcriber", "prompt": f"{setup.chosen.name} names no prompts"}
+        offered = {"own": codec.transcribes, "prompt": setup.chosen.prompted, "unread": reads(codec.limits)}
+        refused = {
+            "own": f"{codec.name} has no transcriber",
+            "prompt": f"{setup.chosen.name} names no prompts",
+            "unread": f"{codec.name} never reads its codes; none says the same",
+        }
         missing = [name for name in asked if not offered.get(name, True)]
         if setup.conditions and missing:
             raise InputError(f"--conditions {missing[0]}: {refused[missing[0]]}")
@@ -78,7 +84,7 @@ class Encoder:
     def __init__(self, codec: Codec, recordings: Recordings) -> None:
         self.codec, self.recordings = codec, recordings
         self.last: Encoded | None = None
-        self.filed: tuple[tuple[str, str], dict[str, Any]] = (("", ""), {})
+        self.filed: tuple[tuple[str, str | None], dict[str, Any]] = (("", ""), {})
 
     def wave(self, case: Case) -> np.ndarray:
         """The recording [N] at the codec's rate."""
@@ -93,7 +99,7 @@ class Encoder:
             self.last = Encoded(case.id, speech, wave, time.perf_counter() - started)
         return self.last
 
-    def files(self, encoded: Encoded, text: str) -> dict[str, Any]:
+    def files(self, encoded: Encoded, text: str | None) -> dict[str, Any]:
         """The bits of an utterance's token files, by their names in `Bits`; none for codes too large for them."""
         if self.codec.config.autoencoder.vq_emb_dim > CODE_BITS:
             return {}
@@ -175,7 +181,7 @@ class ConditionRow:
             bits=replace(
                 count_bits(
                     len(codes) * codec.config.autoencoder.vq_emb_dim,
-                    text,
+                    text or "",
                     len(prompt_to_bytes(prompt)) if prompt else 0,
                 ),
                 **self.system.encoder.files(encoded, text),
@@ -185,10 +191,10 @@ class ConditionRow:
             codes=tuple(codes),
         )
 
-    def text(self, case: Case, wave: np.ndarray) -> str:
-        """What the decoder is told; wave [N] is at the codec's rate."""
-        if self.condition == "none":
-            return ""
+    def text(self, case: Case, wave: np.ndarray) -> str | None:
+        """What the decoder is told (None: it may read the codes); wave [N] is at the codec's rate."""
+        if self.condition in ("none", "unread"):
+            return None if self.condition == "none" else ""
         if self.condition == "own":
             return self.system.codec.transcribe(wave, self.system.codec.sample_rate)
         if self.condition in WRONG:
