@@ -46,7 +46,7 @@ def reader() -> Codec:
     letters = torch.tensor(list(LETTERS.encode()))
     out.weight.data = torch.zeros_like(out.weight).index_fill(0, letters, 1.0) * torch.randn_like(out.weight)
     out.bias.data = torch.full_like(out.bias, -20.0).index_fill(0, letters, 0.0)
-    out.bias.data[256] = 5.0
+    out.bias.data[256] = 14.0
     return codec
 
 
