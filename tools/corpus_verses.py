@@ -32,9 +32,13 @@ def sentences(archive: Path) -> Iterator[str]:
         books = sorted(name for name in package.getnames() if re.fullmatch(r"package/json/\w+\.json", name))
         for book in books:
             pieces = json.load(package.extractfile(book))
-            text = " ".join(piece["value"] for piece in pieces if piece["type"] in SPOKEN)
-            for found in SENTENCE.findall(" ".join(text.translate(QUOTES).split())):
-                yield found.replace('"', "").replace(" ,", ",").strip(" '")
+            yield from whole_sentences(" ".join(piece["value"] for piece in pieces if piece["type"] in SPOKEN))
+
+
+def whole_sentences(text: str) -> Iterator[str]:
+    """The sentences of a text, with plain quotes and no quotation marks."""
+    for found in SENTENCE.findall(" ".join(text.translate(QUOTES).split())):
+        yield found.replace('"', "").replace(" ,", ",").strip(" '")
 
 
 def chosen(found: Iterator[str]) -> tuple[tuple[int, str], ...]:

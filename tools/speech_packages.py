@@ -96,7 +96,7 @@ def install(cache: Path) -> None:
 
 def npm_package(cache: Path, package: str) -> Path:
     """Archive of an npm package such as name@1.0.0, fetched into the cache when not there."""
-    archive = Path(cache) / f"{package.replace('@', '-')}.tgz"
+    archive = Path(cache) / f"{package.removeprefix('@').replace('@', '-').replace('/', '-')}.tgz"  # as npm calls it
     if not archive.exists():
         Path(cache).mkdir(parents=True, exist_ok=True)
         try:

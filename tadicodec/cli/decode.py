@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `tadicodec decode`."""
     options.add_paths(parser)
     options.add_model(parser)
-    options.add_text(parser, "the text stored in the file")
+    options.add_text(parser, "the text stored in the file, or what can be read in the codes")
     options.add_prompt(parser)
     options.add_coder(parser)
     options.add_sampling(parser)
