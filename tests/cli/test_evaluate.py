@@ -43,7 +43,7 @@ def test_twice_the_same_figures(evaluate, manifest, tmp_path):  # noqa: F811
     assert first.code == 0 and "| reference text | 3 x 2 | 0 |" in first.text and first.err == ""
     assert evaluate(manifest, two, *options).code == 0
     assert figures(one) == figures(two)
-    assert len(figures(one)["utterances"]) == 3 * (2 + 6 * 2)  # two references once, six conditions twice
+    assert len(figures(one)["utterances"]) == 3 * (2 + 7 * 2)  # two references once, seven conditions twice
     header = json.loads((one / "report.json").read_text())["header"]
     assert header["ASR"] == "reader" and header["speaker model"] == "pitch print" and "tiny" in header["system"]
     assert evaluate(manifest, one, *options).code == 0 and figures(one) == figures(two)
