@@ -4,7 +4,8 @@
 
 The encoder runs once; each setting is a search over what its transcriber found. Run it again for another codec model,
 and on validation splits alone: `SearchConfig` holds the settings that ship. `cost` is its time over encoding's, `from`
-and `to` are a bootstrap 95 % interval of the WER.
+and `to` are a bootstrap 95 % interval of the WER. With --codes it is the codes that are read, by the aligner, with the
+settings of `pipeline/reading.py`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from tadicodec.errors import InputError
 from tadicodec.eval.judges.wer import Edits, align
 from tadicodec.eval.report.intervals import estimate
 from tadicodec.model.transcriber import best_path
+from tadicodec.pipeline.reading import SEARCH, letter_scores, read_logits
 from tadicodec.pipeline.waves import pad, to_samples
 from tadicodec.text.normalize import from_letters, letters_only
+
+SETTINGS = ("beam", "weight", "bonus", "below")
 
 
 class Spoken(NamedTuple):
@@ -41,8 +45,9 @@ class Spoken(NamedTuple):
 
 
 @torch.inference_mode()
-def listen(codec: Codec, manifest: Path, split: str, most: int) -> tuple[list[Spoken], float]:
-    """At most so many utterances, spread over a split, as the transcriber hears them, and the seconds that took."""
+def listen(codec: Codec, manifest: Path, split: str, most: int, codes: bool) -> tuple[list[Spoken], float]:
+    """At most so many utterances, spread over a split, as the transcriber hears them, or as the aligner does in their
+    codes, and the seconds that took."""
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     chosen = sorted((line for line in lines if line["split"] == split), key=lambda line: line["id"])
     if not chosen:
@@ -52,10 +57,16 @@ def listen(codec: Codec, manifest: Path, split: str, most: int) -> tuple[list[Sp
         wave, rate = soundfile.read(manifest.parent / line["audio"], dtype="float32")
         begin = time.process_time()
         parts = codec.encoder.pieces([to_samples(wave, rate, codec.sample_rate)])
-        pieces = [codec.model.listen(codec.encoder.mel(torch.from_numpy(part)))[1][0].cpu() for part in parts]
+        pieces = [heard(codec, codec.encoder.mel(torch.from_numpy(part)), codes) for part in parts]
         seconds += time.process_time() - begin
         found.append(Spoken(letters_only(line["text"]), pieces))
     return found, seconds
+
+
+def heard(codec: Codec, mel: Tensor, codes: bool) -> Tensor:
+    """Log-probabilities [S, 29] of the characters of a mel [1, F, 128], or of its codes."""
+    found, (scores,) = codec.model.listen(mel)
+    return letter_scores(read_logits(codec.model, found[0])) if codes else scores.cpu()
 
 
 def report(name: str, heard: list[Spoken], written: list[list[list[int]]], **more: float) -> None:
@@ -88,24 +99,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl of a corpus")
     parser.add_argument("--split", default="valid_unseen", help="(valid_unseen)")
     parser.add_argument("--most", type=int, default=60, help="utterances (60)")
-    chosen = SearchConfig()
-    parser.add_argument("--beam", type=int, nargs="+", default=[chosen.beam])
-    parser.add_argument("--weight", type=float, nargs="+", default=[chosen.weight])
-    parser.add_argument("--bonus", type=float, nargs="+", default=[chosen.bonus])
-    parser.add_argument("--below", type=float, nargs="+", default=[chosen.below])
+    parser.add_argument("--codes", action="store_true", help="what is read in codes, not what is heard")
+    for name in SETTINGS:
+        parser.add_argument(f"--{name}", type=int if name == "beam" else float, nargs="+", help="(what ships)")
     args = parser.parse_args(arguments)
     try:
-        heard, seconds = listen(Codec.from_pretrained(args.model), args.manifest, args.split, args.most)
+        found, seconds = listen(Codec.from_pretrained(args.model), args.manifest, args.split, args.most, args.codes)
     except (InputError, OSError) as error:
         print(f"transcript_beam: error: {error}", file=sys.stderr)
         return 2
-    report("greedy", heard, [[greedy(piece) for piece in spoken.pieces] for spoken in heard])
-    rows = [[np.asarray(piece) for piece in spoken.pieces] for spoken in heard]
+    report("greedy", found, [[greedy(piece) for piece in spoken.pieces] for spoken in found])
+    rows = [[np.asarray(piece) for piece in spoken.pieces] for spoken in found]
     letter_model()  # reads its file before anything is timed
-    for values in itertools.product(args.beam, args.weight, args.bonus, args.below):
+    ships = SEARCH if args.codes else SearchConfig()
+    for values in itertools.product(*(getattr(args, name) or [getattr(ships, name)] for name in SETTINGS)):
         config, begin = SearchConfig(*values), time.process_time()
         written = [[prefix_search(piece, letter_model(), config) for piece in pieces] for pieces in rows]
-        report(repr(config), heard, written, cost=round((time.process_time() - begin) / seconds, 2))
+        report(repr(config), found, written, cost=round((time.process_time() - begin) / seconds, 2))
     return 0
 
 

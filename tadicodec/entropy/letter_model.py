@@ -1,6 +1,6 @@
 """How likely each letter is behind what was written so far, by the text model's weights in plain float32.
 
-For a search over transcripts, which asks for many continuations at once. Nothing is decoded by these numbers, so they
+For a search over transcripts, which asks for many continuations at once. No file is decoded by these numbers, so they
 need not be the same bits on every machine as those of `text_model.py` are.
 """
 

@@ -79,8 +79,7 @@ class CodecNetwork(nn.Module):
         """The logits of the transcriber or the aligner, whichever learns alone behind an encoder that rests."""
         with torch.no_grad():
             hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"])
-            if self.objective.part == "aligner":
-                quantized = quantizer.quantize(self.codec.project(hidden, batch["lengths"]))
+            quantized = quantizer.quantize(self.codec.project(hidden, batch["lengths"]))
         if self.objective.part == "aligner":
             return {"ctc_logits": self.codec.aligner(quantized, tokens)}
         return {"transcript_logits": self.transcribe(hidden, batch)}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tadicodec.model import quantizer
 from tadicodec.model.aligner import STEPS_PER_TOKEN
 from tadicodec.model.transcriber import best_path
 from tadicodec.pipeline.reading import BYTES, letter_scores
@@ -36,12 +35,15 @@ def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dic
     shape = network.codec.config
     if not shape.transcriber_layers or not shape.prior_layers:
         return {}
-    mels = conditions(network, batch, draws)
+    terms: dict[str, Tensor] = {}
+    mels = conditions(network, batch, draws, terms)
     letters = zip(batch["letters"].tolist(), batch["letter_lengths"].tolist())
     said = [from_letters(ids[:size]) for ids, size in letters]
     rates = {f"errors/{name}": rate(said, read(network, mel, batch["lengths"])) for name, mel in mels.items()}
-    if shape.text_vocab_size == BYTES:
-        rates["errors/read"] = rate(said, letters_read(network, mels["own"], batch["lengths"]))
+    if shape.text_vocab_size == BYTES and "ctc_logits" in terms:
+        steps = batch["lengths"] // shape.down_sample_factor * STEPS_PER_TOKEN
+        written = best_path(letter_scores(terms["ctc_logits"]), steps)
+        rates["errors/read"] = rate(said, [from_letters(ids) for ids in written])
     found = {name: torch.tensor(value, device=batch["lengths"].device) for name, value in rates.items()}
     prior = network.codec.decoder.prior
     if shape.voice_heads and prior is not None:
@@ -51,12 +53,15 @@ def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dic
     return found
 
 
-def conditions(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mels [B, F, 128] by what they are made of: "own", what the encoder hears, and three of the prior's."""
+def conditions(
+    network: CodecNetwork, batch: Batch, draws: dict[str, Tensor], terms: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Mels [B, F, 128] by what they are made of: "own", what the encoder hears, and three of the prior's. Adds to the
+    terms what quantizing gives, the aligner's logits among it."""
     lengths, heard = batch["lengths"], batch.get("heard")
     heard = batch["mel"] if heard is None else heard
     tokens = lengths // network.codec.config.down_sample_factor
-    quantized, times = network.quantize(network.codec.encoder(heard, lengths), batch, tokens, {})
+    quantized, times = network.quantize(network.codec.encoder(heard, lengths), batch, tokens, terms)
     condition = network.codec.condition(quantized, tokens)
     none, all_of = torch.zeros_like(draws["keep_text"]), torch.ones_like(draws["keep_text"])
     mels = {"own": heard}
@@ -82,11 +87,3 @@ def read(network: CodecNetwork, mel: Tensor, lengths: Tensor) -> list[str]:
     states = network.codec.config.states(lengths)
     logits = network.codec.transcriber(network.codec.encoder(mel.float(), lengths), states)
     return [from_letters(ids) for ids in best_path(logits, states)]
-
-
-def letters_read(network: CodecNetwork, mel: Tensor, lengths: Tensor) -> list[str]:
-    """What the aligner reads, letter by letter, in the codes of mel [B, F, 128], lengths [B] frames."""
-    codec = network.codec
-    tokens = lengths // codec.config.down_sample_factor
-    logits = codec.aligner(quantizer.quantize(codec.latents(mel.float(), lengths)), tokens)
-    return [from_letters(ids) for ids in best_path(letter_scores(logits), tokens * STEPS_PER_TOKEN)]

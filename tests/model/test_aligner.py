@@ -60,14 +60,6 @@ def test_a_text_that_cannot_fit_is_spread_and_an_empty_one_is_nothing() -> None:
     assert (times[1] == 4).all()
 
 
-def test_aligner_ignores_padding() -> None:
-    torch.manual_seed(0)
-    aligner = Aligner(14, BlockConfig(16, 2, 32), layers=1, vocabulary=20)
-    quantized, lengths = torch.randn(2, 10, 14), torch.tensor([10, 6])
-    together = aligner(quantized, lengths)
-    torch.testing.assert_close(together[1, :24], aligner(quantized[1:, :6])[0], atol=1e-5, rtol=1e-4)
-
-
 @pytest.mark.parametrize("convolved", [False, True])
 def test_batch_equals_single(convolved: bool) -> None:
     torch.manual_seed(0)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from transcript_beam import main
 
+from tadicodec.pipeline.reading import SEARCH
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,5 +25,8 @@ def test_each_setting_has_its_errors_beside_greedy_ones(tmp_path: Path, capsys: 
     greedy, without, chosen = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert greedy["search"] == "greedy" and "cost" not in greedy
     assert chosen["cer"] < greedy["cer"] and chosen["wer"] < 100 and without["search"] != chosen["search"]
+    assert main(["--manifest", str(manifest), "--codes"]) == 0
+    spelled, read = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert spelled["cer"] > greedy["cer"] and read["search"] == repr(SEARCH)  # codes say less
     assert main(["--manifest", str(manifest), "--split", "nothing"]) == 2
     assert "no utterance" in capsys.readouterr().err
