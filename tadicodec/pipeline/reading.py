@@ -26,7 +26,7 @@ from tadicodec.text.normalize import LETTERS, from_letters
 from tadicodec.text.tokens import ByteTokenizer
 
 MOST_LETTERS = 4.0  # a token; 25 a second
-SEARCH = SearchConfig(beam=16, weight=0.6, bonus=1.2, below=8.0)  # codes say less than what a transcriber hears
+SEARCH = SearchConfig(weight=0.6, bonus=1.2)  # as `tools/transcript_beam.py --codes` found them
 LEAST = 1e-8  # probability of a letter
 BYTES = ByteTokenizer.vocab_size
 
