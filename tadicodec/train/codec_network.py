@@ -15,6 +15,7 @@ from tadicodec.model.autoencoder import Autoencoder
 from tadicodec.model.decoder import Conditioning
 from tadicodec.model.lengths import valid
 from tadicodec.model.transcriber import CHARACTERS
+from tadicodec.pipeline.reading import BYTES
 from tadicodec.train.codec_objective import ALONE, CodecObjective
 from tadicodec.train.known_codes import KnownCodes
 from tadicodec.train.resting import resting
@@ -32,6 +33,8 @@ class CodecNetwork(nn.Module):
         self.objective = objective
         if objective.ctc_weight > 0 and not shape.aligned:
             raise InputError("objective: ctc_weight trains the aligner; give the model prior_layers")
+        if objective.misread > 0 and not (shape.aligned and shape.text_vocab_size == BYTES):
+            raise InputError("objective: misread needs an aligner that writes bytes; give the model prior_layers")
         if objective.hear_weight > 0 and not shape.prior_layers:
             raise InputError("objective: hear_weight judges the prior's mel; give the model prior_layers")
         if objective.speaker_weight > 0 and not shape.voice_size:
@@ -63,7 +66,7 @@ class CodecNetwork(nn.Module):
         if self.objective.part in ALONE:
             return self.listen(batch, tokens)
         if self.objective.part == "decoder":
-            quantized, times = self.known(batch)
+            batch, quantized, times = self.remembered(batch, draws)
         else:
             early: list[Tensor] | None = [] if self.objective.early_weight > 0 else None
             hidden = self.codec.encoder(given_mel(batch, "heard"), batch["lengths"], early)
@@ -74,6 +77,13 @@ class CodecNetwork(nn.Module):
             quantized, times = self.quantize(hidden, batch, tokens, terms)
         self.flow(batch, draws, self.prepare(batch, draws, self.codec.condition(quantized, tokens), times), terms)
         return terms
+
+    def remembered(self, batch: Batch, draws: dict[str, Tensor]) -> tuple[Batch, Tensor, Tensor | None]:
+        """A batch, some of its texts misread, with its quantized vectors [B, T, 14] and the frames [B, L] where
+        characters begin."""
+        if self.objective.misread > 0:
+            batch = self.known.misread(batch, draws["misread"])
+        return batch, *self.known(batch)
 
     def listen(self, batch: Batch, tokens: Tensor) -> dict[str, Tensor]:
         """The logits of the transcriber or the aligner, whichever learns alone behind an encoder that rests."""

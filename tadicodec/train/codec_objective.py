@@ -30,6 +30,7 @@ class CodecObjective:
     prompt_min: int = 5  # frames
     token_drop: float = 0.2  # of an item decoding without its tokens
     text_drop: float = 0.0  # of an item decoding without its text
+    misread: float = 0.0  # of an item whose text is what the aligner reads in its codes, errors and all
     both_drop: float = 0.0  # of an item decoding with neither, which is what guidance compares with
     prior_weight: float = 1.0  # of the prior's error (models with one)
     hear_weight: float = 0.0  # of how differently a resting encoder hears the prior's mel and the recording's
@@ -44,10 +45,12 @@ class CodecObjective:
     def __post_init__(self) -> None:
         weights = ("entropy", "ctc", "transcript", "early", "prior", "hear", "speaker", "voice")
         require_range("objective", self, 0, math.inf, "prompt_min", *(f"{name}_weight" for name in weights))
-        shares = ("prompt_probability", "prompt_max", "prompt_degrade", "token_drop", "text_drop", "both_drop")
-        require_range("objective", self, 0, 1, *shares)
+        shares = ("prompt_probability", "prompt_max", "prompt_degrade", "misread")
+        require_range("objective", self, 0, 1, *shares, "token_drop", "text_drop", "both_drop")
         if self.part not in PARTS:
             raise InputError(f"objective: part is one of {', '.join(PARTS)}")
+        if self.misread > 0 and self.part != "decoder":
+            raise InputError("objective: misread is for part 'decoder', whose aligner does not change any more")
         for name in PARTS[self.part]:
             if getattr(self, f"{name}_weight") > 0:
                 raise InputError(f"objective: {name}_weight has nothing to train where only the {self.part} learns")

@@ -71,7 +71,7 @@ class CodecTask:
     def draw(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Everything random about a step, drawn on the CPU so that it does not depend on the device."""
         mel, lengths, rules = batch["mel"], batch["lengths"].cpu(), self.objective
-        uniform = torch.rand(7, mel.shape[0], generator=generator)
+        uniform = torch.rand(8, mel.shape[0], generator=generator)
         time = uniform[0] * (1 - 1e-5) + 1e-5
         if rules.time_sampling == "logit_normal":
             time = torch.randn(mel.shape[0], generator=generator).sigmoid()
@@ -85,6 +85,7 @@ class CodecTask:
             "noise": torch.randn(mel.shape, generator=generator),
             "prompt": prompt * (uniform[2] < rules.prompt_probability),
             "prompt_heard": (uniform[6] < rules.prompt_degrade)[:, None, None],
+            "misread": uniform[7] < rules.misread,
             "keep_tokens": ((uniform[3] >= rules.token_drop) & (uniform[5] >= rules.both_drop)).float(),
             "keep_text": ((uniform[4] >= rules.text_drop) & (uniform[5] >= rules.both_drop)).float(),
         }

@@ -6,20 +6,27 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from tadicodec.entropy.letter_model import letter_model
+from tadicodec.entropy.prefix_search import prefix_search
 from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.pipeline.reading import SEARCH, letter_scores, read_logits
+from tadicodec.text.normalize import from_letters
+from tadicodec.text.tokens import ByteTokenizer
 from tadicodec.train.task import Batch
 
 NEVER = 1e9  # a time behind every frame, for the padding of a text
 
 
 class KnownCodes:
-    """Codes and the times of characters by clip, kept on the CPU (a hundred hours are 20 MB)."""
+    """Codes, the times of characters and what is read in codes, by clip, kept on the CPU (a hundred hours are 20
+    MB)."""
 
     def __init__(self, codec: Autoencoder) -> None:
         self.codec = codec
         self.codes: dict[str, Tensor] = {}
         self.times: dict[tuple[str, bytes], Tensor] = {}
+        self.texts: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -36,6 +43,28 @@ class KnownCodes:
             self.align(batch, quantized, [i for i, key in enumerate(keys) if key not in self.times], keys)
             times = pad_sequence([self.times[key] for key in keys], batch_first=True, padding_value=NEVER)
             return quantized, times.to(device)
+
+    @torch.no_grad()
+    def misread(self, batch: Batch, rows: Tensor) -> Batch:
+        """The same batch with other texts in the chosen rows (bool [B]): those that a decoder without a text reads in
+        their codes (`pipeline/reading.py`)."""
+        device = batch["text_ids"].device
+        texts = [row[:size] for row, size in zip(batch["text_ids"].cpu(), batch["text_lengths"].tolist())]
+        with torch.autocast(device.type, enabled=False):
+            self.listen(batch, [i for i, name in enumerate(batch["ids"]) if name not in self.codes])
+            for i in rows.nonzero()[:, 0].tolist():
+                texts[i] = self.read(batch["ids"][i])
+        sizes = torch.tensor([len(text) for text in texts])
+        read = {"text_ids": pad_sequence(texts, batch_first=True), "text_lengths": sizes}
+        return {**batch, **{name: value.to(device) for name, value in read.items()}}
+
+    def read(self, name: str) -> Tensor:
+        """The bytes [L] of the text that is read in a clip's codes."""
+        if name not in self.texts:
+            scores = letter_scores(read_logits(self.codec, self.codes[name].long()))
+            text = from_letters(prefix_search(scores.numpy(), letter_model(), SEARCH))
+            self.texts[name] = torch.tensor(ByteTokenizer().encode(text), dtype=torch.long)
+        return self.texts[name]
 
     def listen(self, batch: Batch, rows: list[int]) -> None:
         """Compute and keep the codes of these rows of a batch."""

@@ -133,6 +133,8 @@ def test_what_a_part_alone_cannot_learn() -> None:
         CodecObjective(part="transcriber", transcript_weight=1.0, hear_weight=1.0)
     with pytest.raises(InputError, match="transcript_weight has nothing to train where only the decoder learns"):
         CodecObjective(part="decoder", transcript_weight=1.0)
+    with pytest.raises(InputError, match="misread is for part 'decoder'"):
+        CodecObjective(misread=0.3)
 
 
 @pytest.mark.parametrize("convolutions", [0, 1])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from tadicodec.pipeline.reading import read
+from tadicodec.text.normalize import LETTERS
+from tadicodec.text.tokens import ByteTokenizer
 from tadicodec.train.known_codes import KnownCodes
 from tests.conftest import tiny_codec
 
@@ -44,3 +47,22 @@ def test_another_spelling_is_aligned_anew() -> None:
         _, times = known(batch_of(["a"], [mel], [text]))
         assert times.shape == (1, len(text))
     assert len(known.times) == 2 and len(known.codes) == 1
+
+
+def test_misread_texts_are_those_of_a_decoder_without_a_text() -> None:
+    codec = tiny_codec()
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(codec.model.aligner.out.weight, std=0.5, generator=generator)
+    codec.model.aligner.out.bias.data[list(LETTERS.encode())] = 5.0  # so that it hears letters
+    mels = [torch.randn(size, 128, generator=generator) for size in (48, 80, 64)]
+    known = KnownCodes(codec.model.eval())
+    batch = batch_of(["a", "b", "c"], mels, [[3, 4], [5, 6, 7, 8], [9]])
+    misread = known.misread(batch, torch.tensor([False, True, True]))
+    for i, mel in enumerate(mels):
+        text = misread["text_ids"][i, : misread["text_lengths"][i]].tolist()
+        found = ByteTokenizer().encode(read(codec.renderer, codec.model.encode(mel[None])[0]))
+        assert text == [found, [3, 4]][i == 0]
+        assert not i or found
+    _, times = known(misread)
+    assert times.shape == misread["text_ids"].shape
+    assert known.misread(batch, torch.zeros(3, dtype=torch.bool))["text_ids"].equal(batch["text_ids"])
