@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--speech", type=Path, required=True, help="folder of recorded speech and sentences.txt")
     parser.add_argument("--out", type=Path, required=True, help="folder for config.json and model.safetensors")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/tadicodec").expanduser(), help="for the packages")
-    parser.add_argument("--steps", type=int, default=600, help="of 32 texts (600)")
+    parser.add_argument("--steps", type=int, default=3000, help="of 32 texts (3000)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     model = train(Texts(args.speech, args.cache), args.steps, args.seed)
