@@ -43,9 +43,8 @@ def novel_sentences(cache: Path) -> Iterator[str]:
     for title, *lines in string_vectors(stored):
         if title != LEFT_OUT:
             text = " ".join(line for line in lines if not HEADING.match(line)).translate(MARKS)
-            yield from (
-                sentence.lstrip(", ") for sentence in whole_sentences(TITLE.sub(r"\1 ", text.replace("--", ", ")))
-            )
+            text = TITLE.sub(r"\1 ", text.replace("--", ", "))
+            yield from (sentence.lstrip(", ") for sentence in whole_sentences(text))
 
 
 def string_vectors(stored: bytes) -> Iterator[list[str]]:

@@ -107,16 +107,15 @@ def npm_package(cache: Path, package: str) -> Path:
 
 
 def debian_package(cache: Path, package: str) -> Path:
-    """Archive of a Debian package such as name=1.0-1, fetched into the cache when not there."""
-    found = sorted(Path(cache).glob(f"{package.replace('=', '_')}_*.deb"))
-    if not found:
+    """Archive of a Debian package of all architectures such as name=1.0-1, fetched into the cache when not there."""
+    archive = Path(cache) / f"{package.replace('=', '_')}_all.deb"  # as apt-get calls it
+    if not archive.exists():
         Path(cache).mkdir(parents=True, exist_ok=True)
         try:
             subprocess.run(["apt-get", "download", package], cwd=cache, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise MissingModel(f"no {package}: run `apt-get download {package}` in {cache}") from error
-        return debian_package(cache, package)
-    return found[0]
+            raise MissingModel(f"no {archive}: run `apt-get download {package}` in its folder") from error
+    return archive
 
 
 def voice_packs(cache: Path) -> Path:

@@ -25,10 +25,11 @@ from corpus_plan import split_sentences, words_of
 from corpus_verses import PACKAGE, sentences
 from make_corpus import recordings
 from safetensors.torch import save_file
-from speech_packages import npm_package
+from speech_packages import MissingModel, npm_package
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tadicodec.errors import InputError
 from tadicodec.integers.stored_matrix import store_matrices
 from tadicodec.text.normalize import letters_only
 from tadicodec.tts.llama import Llama, LlamaShape
@@ -188,7 +189,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=3000, help="of 32 texts (3000)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    model = train(Texts(args.speech, args.cache), args.steps, args.seed)
+    try:
+        texts = Texts(args.speech, args.cache)
+    except (MissingModel, InputError, OSError) as error:
+        print(f"train_text_model: error: {error}", file=sys.stderr)
+        return 2
+    model = train(texts, args.steps, args.seed)
     save(model, args.out)
     return 0
 

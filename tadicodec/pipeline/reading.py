@@ -41,13 +41,18 @@ def read(renderer: Renderer, codes: Tensor, prompt: Prompt | None = None) -> str
     more than the decoder takes at once behind the prompt's text."""
     if not reads(renderer.limits):
         return None
-    scores = letter_scores(read_logits(renderer.model, codes))
-    text = from_letters(prefix_search(scores.numpy(), letter_model(), SEARCH))
+    text = read_text(renderer.model, codes)
     try:
         renderer.limits.text_ids(text, prompt)
     except InputError:
         return None
     return text
+
+
+def read_text(model: Autoencoder, codes: Tensor) -> str:
+    """What a model that can read makes of codes [T], however much that is."""
+    scores = letter_scores(read_logits(model, codes))
+    return from_letters(prefix_search(scores.numpy(), letter_model(), SEARCH))
 
 
 @torch.inference_mode()

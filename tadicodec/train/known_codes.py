@@ -6,12 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tadicodec.entropy.letter_model import letter_model
-from tadicodec.entropy.prefix_search import prefix_search
 from tadicodec.model import quantizer
 from tadicodec.model.autoencoder import Autoencoder
-from tadicodec.pipeline.reading import SEARCH, letter_scores, read_logits
-from tadicodec.text.normalize import from_letters
+from tadicodec.pipeline.reading import read_text
 from tadicodec.text.tokens import ByteTokenizer
 from tadicodec.train.task import Batch
 
@@ -61,8 +58,7 @@ class KnownCodes:
     def read(self, name: str) -> Tensor:
         """The bytes [L] of the text that is read in a clip's codes."""
         if name not in self.texts:
-            scores = letter_scores(read_logits(self.codec, self.codes[name].long()))
-            text = from_letters(prefix_search(scores.numpy(), letter_model(), SEARCH))
+            text = read_text(self.codec, self.codes[name].long())
             self.texts[name] = torch.tensor(ByteTokenizer().encode(text), dtype=torch.long)
         return self.texts[name]
 

@@ -7,6 +7,7 @@ import torch
 
 from tadicodec.errors import InputError
 from tadicodec.model.autoencoder import Autoencoder
+from tadicodec.text.normalize import LETTERS
 from tadicodec.train.codec_network import heard_error
 from tadicodec.train.codec_objective import CodecObjective
 from tadicodec.train.codec_task import CodecTask
@@ -90,6 +91,18 @@ def test_a_damaged_prompt_leaves_what_follows_clean() -> None:
             assert torch.equal(given[i, :frames], damaged[i, :frames])
 
 
+def test_the_prior_is_told_misread_texts() -> None:
+    torch.manual_seed(0)
+    task = CodecTask(tiny_config(), CodecObjective(part="decoder", entropy_weight=0.0, misread=1.0))
+    network, batch, seen = task.networks["codec"], two_clips(), {}
+    network.codec.aligner.out.bias.data[list(LETTERS.encode())] = torch.arange(28.0) / 4  # so that it hears letters
+    network.codec.decoder.prior.register_forward_pre_hook(lambda _, given: seen.update(text=given[1]))
+    next(iter(task.losses(batch, torch.Generator().manual_seed(0))))
+    misread = network.known.misread(batch, torch.tensor([True, True]))
+    assert misread["text_lengths"].min() > 0 and not misread["text_ids"].equal(batch["text_ids"])
+    assert torch.equal(seen["text"], network.codec.text_emb(misread["text_ids"]))
+
+
 def test_voices_are_told_apart_and_compared() -> None:
     """The summary of the prompt learns from the speaker's number, the prior from how its mel sums up."""
     rules = {"entropy_weight": 0.0, "prompt_probability": 0.5}
@@ -135,6 +148,8 @@ def test_what_a_part_alone_cannot_learn() -> None:
         CodecObjective(part="decoder", transcript_weight=1.0)
     with pytest.raises(InputError, match="misread is for part 'decoder'"):
         CodecObjective(misread=0.3)
+    with pytest.raises(InputError, match="misread needs an aligner that writes bytes"):
+        CodecTask(tiny_config(prior_layers=0), CodecObjective(part="decoder", entropy_weight=0.0, misread=0.3))
 
 
 @pytest.mark.parametrize("convolutions", [0, 1])
