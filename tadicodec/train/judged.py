@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tadicodec.model.aligner import STEPS_PER_TOKEN
+from tadicodec.model.lengths import valid
 from tadicodec.model.transcriber import best_path
 from tadicodec.pipeline.reading import BYTES, letter_scores
 from tadicodec.text.normalize import from_letters
@@ -28,10 +29,11 @@ PROMPT = 0.3  # of a clip's frames, where it is given
 @torch.no_grad()
 def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dict[str, Tensor]:
     """Word error rates of a batch: "errors/own" of what the encoder hears, "errors/read" of what the aligner reads in
-    codes (models whose text is bytes), and of the prior's mel made of codes alone ("errors/codes"), codes and text
-    ("errors/text"), and the same with the clip's beginning as a prompt ("errors/prompt"). Of a model that sums up
-    voices by attention also "voice/text" and "voice/prompt": 1 - cosine to the recording behind the prompt. Nothing for
-    a model without a transcriber and a prior."""
+    codes (models whose text is bytes), and of the prior's mel made of codes alone ("errors/codes") and of codes and
+    text ("errors/text"). What a prompt costs are "errors/prompt" less "errors/unprompted": both begin with the
+    recording's own mel, which the first has as its prompt and the second has not seen. Of a model that sums up voices
+    by attention also "voice/text" and "voice/prompt": 1 - cosine to the recording behind the prompt. Nothing for a
+    model without a transcriber and a prior."""
     shape = network.codec.config
     if not shape.transcriber_layers or not shape.prior_layers:
         return {}
@@ -56,7 +58,7 @@ def judged(network: CodecNetwork, batch: Batch, draws: dict[str, Tensor]) -> dic
 def conditions(
     network: CodecNetwork, batch: Batch, draws: dict[str, Tensor], terms: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Mels [B, F, 128] by what they are made of: "own", what the encoder hears, and three of the prior's. Adds to the
+    """Mels [B, F, 128] by what they are made of: "own", what the encoder hears, and four of the prior's. Adds to the
     terms what quantizing gives, the aligner's logits among it."""
     lengths, heard = batch["lengths"], batch.get("heard")
     heard = batch["mel"] if heard is None else heard
@@ -74,6 +76,10 @@ def conditions(
         mel = network.prepare(batch, given, condition, times).mel
         assert mel is not None, "a prior expects one"
         mels[name] = mel
+    # no loss has ever seen what the prior makes of a prompt's own frames
+    held = valid(prompt_lengths(batch), heard.shape[1])[..., None]
+    for name, made in (("unprompted", mels["text"]), ("prompt", mels["prompt"])):
+        mels[name] = torch.where(held, batch["mel"], made)
     return mels
 
 

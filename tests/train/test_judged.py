@@ -6,10 +6,11 @@ import torch
 
 from tadicodec.train.codec_objective import CodecObjective
 from tadicodec.train.codec_task import CodecTask
+from tadicodec.train.judged import conditions, prompt_lengths
 from tests.conftest import tiny_config
 from tests.train.test_codec_task import two_clips
 
-WORDS = {f"errors/{name}" for name in ("own", "read", "codes", "text", "prompt")}
+WORDS = {f"errors/{name}" for name in ("own", "read", "codes", "text", "unprompted", "prompt")}
 VOICES = {"voice/text", "voice/prompt"}
 
 
@@ -45,6 +46,18 @@ def test_voices_are_compared_where_attention_sums_them_up() -> None:
     torch.nn.init.normal_(network.codec.decoder.prior.prompt_voice.out_linear.weight)
     heard = counted(task)
     assert heard["voice/prompt"] != found["voice/prompt"] and heard["voice/text"] == found["voice/text"]
+
+
+def test_with_and_without_a_prompt_clips_begin_with_the_recording() -> None:
+    network = task_of(transcriber_layers=1, voice_size=8, voice_heads=2).networks["codec"].eval()
+    torch.nn.init.normal_(network.codec.decoder.prior.prompt_voice.out_linear.weight)
+    batch = two_clips()
+    mels = conditions(network, batch, {"keep_text": torch.ones(2)}, {})
+    for item, held in enumerate(prompt_lengths(batch).tolist()):
+        assert torch.equal(mels["unprompted"][item, :held], batch["mel"][item, :held])
+        assert torch.equal(mels["prompt"][item, :held], batch["mel"][item, :held])
+        assert torch.equal(mels["unprompted"][item, held:], mels["text"][item, held:])
+        assert not torch.equal(mels["prompt"][item, held:], mels["text"][item, held:])
 
 
 def test_models_that_cannot_read_count_nothing() -> None:
