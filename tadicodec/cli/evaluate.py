@@ -43,7 +43,11 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", type=names, default=(), metavar="S,S", help="splits of the manifest (all)")
     parser.add_argument("--limit", type=options.positive, metavar="N", help="utterances of each split and source (all)")
     parser.add_argument(
-        "--conditions", type=names, metavar="C,C", help="text, own, none, wrong10, wrong20, prompt (all there are)"
+        "--conditions",
+        type=names,
+        metavar="C,C",
+        help="text, own, none, unread, wrong10, wrong20, prompt; of --system speak: ar, masked, or folders or ids of "
+        "models (all there are)",
     )
     parser.add_argument(
         "--baselines",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tadicodec.eval.systems.reconstruction import CONDITIONS
 from tests.eval.conftest import LengthReader, Loudness, PitchPrint, manifest  # noqa: F401
 
 
@@ -66,6 +67,7 @@ SLOWLY = """
 import sys, time
 from tadicodec.cli.main import main
 from tadicodec.eval.judges import panel
+from tadicodec.eval.systems.reconstruction import CONDITIONS
 from tests.eval.conftest import LengthReader
 read = LengthReader.__call__
 LengthReader.__call__ = lambda self, wave: time.sleep(0.3) or read(self, wave)
@@ -149,3 +151,8 @@ def test_mistakes_are_one_line(cli, monkeypatch, tmp_path, arguments, reason):
     result = cli("evaluate", "none.jsonl", *arguments)
     assert result.code == 2 and result.err.count("\n") == 1 and reason in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_condition(cli):
+    shown = " ".join(cli("evaluate", "--help").text.split())
+    assert f" {', '.join(CONDITIONS)}; of --system speak" in shown
