@@ -67,7 +67,6 @@ SLOWLY = """
 import sys, time
 from tadicodec.cli.main import main
 from tadicodec.eval.judges import panel
-from tadicodec.eval.systems.reconstruction import CONDITIONS
 from tests.eval.conftest import LengthReader
 read = LengthReader.__call__
 LengthReader.__call__ = lambda self, wave: time.sleep(0.3) or read(self, wave)
