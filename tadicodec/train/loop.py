@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tadicodec.data.batches import BatchConfig, Position, batches_from, epoch_batches
 from tadicodec.guards.fields import require_range
+from tadicodec.model.convolution import Convolution
 from tadicodec.outputs import only_writer
 from tadicodec.train.board import Board
 from tadicodec.train.prefetch import made_ahead
@@ -294,6 +295,8 @@ def compile_blocks(network: torch.nn.Module) -> None:
     # Kinds of block x with or without gradients x batches of one x masks: more variants than torch's default of 8.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     for module in network.modules():
+        if isinstance(module, Convolution):  # the processor's own convolution is compiled once a length, not once
+            module.along_time = torch.compiler.disable(module.along_time)  # type: ignore[method-assign]
         if isinstance(module, torch.nn.ModuleList):
             for block in module:
                 block.compile(dynamic=True)

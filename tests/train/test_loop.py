@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,15 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
+from torch.fx import GraphModule
 
 from tadicodec.codec import Codec
+from tadicodec.config import AutoencoderConfig
 from tadicodec.data.feature_maker import prepare_features
 from tadicodec.errors import InputError
+from tadicodec.model.encoder import Encoder
+from tadicodec.train.loop import compile_blocks
 from tadicodec.train.recipe import run_recipe
 from tadicodec.train.schedules import OptimConfig, learning_rate
 from tadicodec.train.state import checkpoints
@@ -262,3 +268,29 @@ def test_a_full_disk_ends_a_run_that_goes_on_later(
     run_recipe(recipe, [f"out={whole}", few], progress=False)
     for file, tensors in final(whole).items():
         assert all(torch.equal(value, final(tmp_path)[file][name]) for name, value in tensors.items())
+
+
+def test_compiled_blocks_serve_every_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are compiled once for all lengths; a convolution would be once for each, so it stays outside."""
+    graphs: list[GraphModule] = []
+
+    def backend(graph: GraphModule, inputs: list[torch.Tensor]) -> GraphModule:
+        graphs.append(graph)
+        return graph
+
+    whole = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: whole(self, backend=backend, **options))
+    shape = AutoencoderConfig(**{**TINY, "encoder_conv_layers": 0}, encoder_conformer=True)
+    encoder = Encoder(shape)
+    plain = deepcopy(encoder)
+    compile_blocks(encoder)
+
+    def compiled(frames: int) -> int:
+        mel, lengths = torch.randn(2, frames, 128), torch.tensor([frames, frames - 5])
+        torch.testing.assert_close(encoder(mel, lengths), plain(mel, lengths))
+        return len(graphs)
+
+    counts = [compiled(frames) for frames in (20, 33, 47, 80)]
+    assert counts[0] > 0 and counts[1] == counts[2] == counts[3]
+    assert not any("conv" in str(node.target) for graph in graphs for node in graph.graph.nodes if node.op != "output")
+    assert encoder.state_dict().keys() == plain.state_dict().keys()
